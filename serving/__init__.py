@@ -1,0 +1,1 @@
+"""From a trained model to answered requests: export, the embedded server, the client."""

@@ -1,0 +1,173 @@
+"""Every setting of the model, its training and its retrieval: frozen, validated, read from one YAML file.
+
+A file holds one mapping per section; what it leaves out keeps its default:
+
+    history: {short: 50}
+    training: {steps: 500}
+
+Unknown sections and fields are refused, so a misspelt setting never passes silently.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+
+def setting(default: Any, doc: str, *, low: float | None = None, high: float | None = None,
+            choices: tuple[str, ...] | None = None) -> Any:
+    """One field of a section: its default, what it means, and the values it takes (`low` and `high` included)."""
+    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A group of settings that checks each of its fields as it is built.
+
+    Raises:
+        ValueError: a value is of the wrong type or outside the range of its field.
+    """
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            name = f"{type(self).__name__}.{field.name}"
+            if isinstance(field.default, float) and type(value) is int:
+                value = float(value)
+                object.__setattr__(self, field.name, value)
+            if type(value) is not type(field.default):
+                raise ValueError(f"{name} must be {type(field.default).__name__}, got {value!r}. "
+                                 f"Meaning: {field.metadata['doc']}")
+            low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
+            if low is not None and not value >= low:
+                raise ValueError(f"{name} must be at least {low}, got {value!r}. Meaning: {field.metadata['doc']}")
+            if high is not None and not value <= high:
+                raise ValueError(f"{name} must be at most {high}, got {value!r}. Meaning: {field.metadata['doc']}")
+            if choices and value not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}. "
+                                 f"Meaning: {field.metadata['doc']}")
+
+
+@dataclasses.dataclass(frozen=True)
+class HistoryConfig(Section):
+    """How much of a history the model reads."""
+
+    long: int = setting(1000, "L: newest events of a request that are read", low=1, high=100_000)
+    short: int = setting(100, "S: newest events, of any category, in the short-term branch", low=1, high=1000)
+    subsequence: int = setting(100, "M: newest events of one category in the long-term branch", low=1, high=5000)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig(Section):
+    """Shapes of the two towers and of PGIN."""
+
+    width: int = setting(64, "D: width of every embedding and interest vector", low=2, high=1024)
+    heads: int = setting(2, "attention heads of the short-term branch; divides width", low=1, high=64)
+    hidden: int = setting(128, "hidden units of each DNN", low=1, high=8192)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.heads:
+            raise ValueError(f"ModelConfig.heads must divide ModelConfig.width, got {self.heads} heads and width "
+                             f"{self.width}. Choose for example heads: 2 and width: 64.")
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig(Section):
+    """Weights and negatives of L = alpha * L_long + beta * L_short + gamma * L_cat (ULIM, section CHDIL)."""
+
+    alpha: float = setting(1.0, "weight of the long-term loss", low=0.0)
+    beta: float = setting(1.0, "weight of the short-term loss", low=0.0)
+    gamma: float = setting(1.0, "weight of the category loss of PGIN", low=0.0)
+    temperature: float = setting(1.0, "divides every score before the softmax", low=1e-3, high=100.0)
+    category_negatives: int = setting(64, "negatives of a positive, drawn from its category", low=1, high=100_000)
+    pool_negatives: int = setting(1024, "negatives a batch shares, drawn from the whole pool", low=1, high=1_000_000)
+    short_negatives: str = setting("whole_pool", "where the short-term loss draws its negatives",
+                                   choices=("whole_pool", "in_category"))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig(Section):
+    """How long and how fast to train."""
+
+    steps: int = setting(2000, "training steps", low=1)
+    moments: int = setting(128, "B: moments (a user just before one of their baskets) in a batch", low=1)
+    moments_per_user: int = setting(4, "moments drawn from a user each time the user is read", low=1)
+    targets: int = setting(8, "bought items of a moment's basket that are trained on at once", low=1)
+    learning_rate: float = setting(1e-3, "of Adam, for dense weights", low=1e-8, high=10.0)
+    embedding_learning_rate: float = setting(0.1, "of Adagrad, for embeddings", low=1e-8, high=10.0)
+    seed: int = setting(17, "seeds weights, sampling and shuffling", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalConfig(Section):
+    """The cascade of the servable: predict categories, search inside them, merge."""
+
+    categories: int = setting(100, "K: predicted categories that are searched", low=1, high=10_000)
+    per_category: int = setting(20, "items taken from each searched category", low=1, high=10_000)
+    short_term: int = setting(200, "items taken from the whole pool by the short-term vector", low=1, high=100_000)
+    short_share: float = setting(0.2, "probability the merge gives to the short-term channel", low=0.0, high=1.0)
+    results: int = setting(500, "R: items in an answer", low=1, high=100_000)
+
+
+@dataclasses.dataclass(frozen=True)
+class UlimConfig:
+    """All sections of the model. Field names are the section names of the file."""
+
+    history: HistoryConfig = HistoryConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+
+
+Sections = TypeVar("Sections")
+
+
+def from_dict(kind: type[Sections], values: Mapping[str, Mapping[str, Any]]) -> Sections:
+    """Builds `kind` (a dataclass of sections) from nested mappings, as `to_dict` gives them.
+
+    Raises:
+        ValueError: an unknown section or field, or a value its field refuses.
+    """
+    sections = {field.name: type(field.default) for field in dataclasses.fields(kind)}
+    built = {}
+    for name, fields in values.items():
+        if name not in sections:
+            raise ValueError(f"unknown section {name!r}; the sections are {', '.join(sections)}")
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"section {name!r} must be a mapping of settings, got {fields!r}")
+        known = [field.name for field in dataclasses.fields(sections[name])]
+        unknown = [field for field in fields if field not in known]
+        if unknown:
+            raise ValueError(f"unknown setting {name}.{unknown[0]}; section {name!r} has {', '.join(known)}")
+        built[name] = sections[name](**fields)
+    return kind(**built)
+
+
+def to_dict(config: Any) -> dict[str, dict[str, Any]]:
+    """The nested mappings that `from_dict` reads."""
+    return dataclasses.asdict(config)
+
+
+def load(kind: type[Sections], path: str | Path) -> Sections:
+    """Reads a YAML file of sections.
+
+    Raises:
+        ValueError: the file is not such a mapping; the message names the file and the setting.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text()) or {}
+        if not isinstance(values, Mapping):
+            raise ValueError(f"expected sections such as 'history:', got {values!r}")
+        return from_dict(kind, values)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"config file {path}: {error}") from error
+
+
+def save(config: Any, path: str | Path) -> None:
+    """Writes the file that `load` reads."""
+    Path(path).write_text(yaml.safe_dump(to_dict(config), sort_keys=False))

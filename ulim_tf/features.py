@@ -1,0 +1,50 @@
+"""Every stored feature of a user and of the catalogue, and the axes that all docstrings use.
+
+Axes
+    B batch · L long history · S short history · M same-category subsequence · N distinct categories in a history
+    K predicted categories · C all categories · V all items · D width · T targets of a moment · R candidates returned
+
+A user is stored once, its events re-ordered into category subsequences (category-major, time-ordered inside each):
+
+    feature              per user   meaning
+    user_id              bytes [1]  as in the log
+    event_item_id        bytes [L]  category-major
+    event_timestamp      int64 [L]  unix seconds
+    event_rank           int64 [L]  position of the event in the user's time order, 0 is the oldest
+    event_basket_start   int64 [L]  rank of the first event of the event's basket; what came before it is its history
+    category_id          bytes [N]  in the order of the subsequences
+    category_length      int64 [N]  events in each subsequence; sums to L
+    target_item_id       bytes [T]  the held-out basket (split `eval` only)
+    target_timestamp     int64 [1]  of its first event (split `eval` only)
+
+The catalogue is the split `catalog` of the same examples, one item an example:
+
+    catalog_item_id      bytes [1]
+    catalog_category_id  bytes [1]
+    catalog_title        bytes [1]  for people; may be empty
+
+After Transform, ids are int64 indices into the shared vocabularies, under the same names. Index 0 is the unknown item
+or category: never a padding mark (masks come from lengths alone), never retrieved, and dropped from histories.
+"""
+
+USER_ID = "user_id"
+EVENT_ITEM = "event_item_id"
+EVENT_TIMESTAMP = "event_timestamp"
+EVENT_RANK = "event_rank"
+EVENT_BASKET_START = "event_basket_start"
+CATEGORY = "category_id"
+CATEGORY_LENGTH = "category_length"
+TARGET_ITEM = "target_item_id"
+TARGET_TIMESTAMP = "target_timestamp"
+
+CATALOG_ITEM = "catalog_item_id"
+CATALOG_CATEGORY = "catalog_category_id"
+CATALOG_TITLE = "catalog_title"
+
+SPLIT_TRAIN = "train"
+SPLIT_EVAL = "eval"
+SPLIT_CATALOG = "catalog"
+
+ITEM_VOCABULARY = "item_id"
+CATEGORY_VOCABULARY = "category_id"
+UNKNOWN = 0
