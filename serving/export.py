@@ -1,0 +1,38 @@
+"""A trained model and its vocabularies -> one SavedModel folder that needs no file outside it."""
+
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
+import numpy as np
+import tensorflow as tf
+
+from serving.signatures import Servable
+from ulim_tf.model import UlimModel
+from ulim_tf.retrieval.scann_index import ScannIndex
+
+
+def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str) -> None:
+    """Embeds the items, builds both ScaNN searchers and saves the signatures of `serving/contract.py`.
+
+    Args:
+        model: trained, with its catalogue set.
+        item_vocabulary: text file, line i (from 1) is the id of item i.
+        category_vocabulary: the same for categories.
+        directory: where saved_model.pb goes; made if missing.
+
+    Raises:
+        ValueError: an item's vector is not finite, or a vocabulary does not have as many lines as the model knows.
+    """
+    _check_lines(item_vocabulary, model.items, "items")
+    _check_lines(category_vocabulary, model.categories, "categories")
+    vectors = model.embedding.candidate(tf.range(1, model.items + 1)).numpy()
+    category = model.embedding.item_category.numpy()[1:].astype(np.int32)
+    index = ScannIndex(vectors, category, model.categories)
+    Servable(model, index, item_vocabulary, category_vocabulary).save(directory)
+
+
+def _check_lines(file: str, wanted: int, of_what: str) -> None:
+    with tf.io.gfile.GFile(file, "rb") as lines:
+        found = sum(1 for _ in lines)
+    if found != wanted:
+        raise ValueError(f"vocabulary {file} has {found} lines, but the model knows {wanted} {of_what}. "
+                         "Export with the vocabularies the model was trained with.")

@@ -1,0 +1,130 @@
+"""The one owner of the servable's signatures: raw strings in, item ids out (names in `serving/contract.py`)."""
+
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from serving import contract
+from ulim_tf import history
+from ulim_tf.model import UlimModel
+from ulim_tf.retrieval.merge import merge
+from ulim_tf.retrieval.scann_index import ScannIndex
+
+REQUEST = (
+    tf.TensorSpec([None, None], tf.string, contract.ITEM_ID),
+    tf.TensorSpec([None, None], tf.int64, contract.TIMESTAMP),
+    tf.TensorSpec([None], tf.int32, contract.LENGTH),
+    tf.TensorSpec([None], tf.int64, contract.NOW),
+)
+
+
+class _User(NamedTuple):
+    """What every signature needs of a request."""
+
+    events: history.Events
+    rows: history.CategoryRows
+    short: tf.Tensor  # q, [B, D]
+    category: tf.Tensor  # int64 [B, K], most probable first
+    probability: tf.Tensor  # [B, K]
+    copied: tf.Tensor  # [B, K]
+
+
+class Servable:
+    """A trained model, its index and its vocabularies, as SavedModel signatures.
+
+    Args:
+        model: trained, with its catalogue set.
+        index: over the model's item vectors.
+        item_vocabulary: text file, line i (from 1) is the id of item i.
+        category_vocabulary: the same for categories.
+    """
+
+    def __init__(self, model: UlimModel, index: ScannIndex, item_vocabulary: str, category_vocabulary: str):
+        self._model, self._index = model, index
+        self._item_of_id = _number_of_line(item_vocabulary)
+        self._id_of_item = _Lines(item_vocabulary)
+        self._id_of_category = _Lines(category_vocabulary)
+
+    def save(self, directory: str) -> None:
+        """Writes the SavedModel: the signatures and the variables, tables and index they read, nothing else."""
+        held = tf.Module(name="servable")
+        # The variables alone: a Keras model saved as such would bring its training graph along.
+        held.weights = self._model.inference_variables
+        held.index = self._index
+        held.tables = [self._item_of_id, self._id_of_item, self._id_of_category]
+        tf.saved_model.save(held, directory, signatures={
+            contract.SIGNATURE_RECOMMEND: self.recommend.get_concrete_function(),
+            contract.SIGNATURE_PREDICT_CATEGORY: self.predict_category.get_concrete_function(),
+        })
+
+    @tf.function(input_signature=REQUEST, autograph=False)
+    def recommend(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor,
+                  now: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`serving_default` of the contract."""
+        user = self._read(item_id, timestamp, length, now)
+        config = self._model.settings
+        subsequences = history.subsequences(user.events, user.rows, user.category, config.history)
+        vector, _ = self._model.long_vectors(user.short, user.category, subsequences)
+        k = min(config.retrieval.per_category, self._model.items)
+        item, score = self._index.search(tf.reshape(vector, [-1, config.model.width]),
+                                         tf.reshape(user.category, [-1]), k)
+        by_category = tf.concat([tf.shape(user.category), [k]], axis=0)
+        short_item, short_score = self._index.search_all(self._model.short_vector(user.short),
+                                                         min(config.retrieval.short_term, self._model.items))
+        ranked = merge(
+            tf.reshape(item, by_category), tf.reshape(score, by_category), user.probability, short_item, short_score,
+            short_share=config.retrieval.short_share, temperature=config.loss.temperature, items=self._model.items,
+            results=config.retrieval.results)
+        return {
+            contract.ITEM_ID: self._id_of_item.lookup(ranked.item),
+            contract.SCORE: ranked.score,
+            contract.CATEGORY_ID: self._id_of_category.lookup(
+                tf.gather(self._model.embedding.item_category, ranked.item)),
+            contract.CHANNEL: ranked.channel,
+            contract.COUNT: ranked.count,
+        }
+
+    @tf.function(input_signature=REQUEST, autograph=False)
+    def predict_category(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor,
+                         now: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`predict_category` of the contract."""
+        user = self._read(item_id, timestamp, length, now)
+        return {
+            contract.CATEGORY_ID: self._id_of_category.lookup(user.category),
+            contract.PROBABILITY: user.probability,
+            contract.COPY_SHARE: tf.math.divide_no_nan(user.copied, user.probability),
+        }
+
+    def _read(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor) -> _User:
+        config = self._model.settings
+        events = history.order_events(self._item_of_id.lookup(item_id) + 1, timestamp, length, now,
+                                      config.history.long)
+        rows = history.group_by_category(events, self._model.embedding.item_category)
+        moments = history.describe(events, rows, config.history)
+        short = self._model.short_interest(moments)
+        prediction = self._model.predict_categories(short, moments)
+        # The unknown category, index 0, is not among those to choose from.
+        known = prediction.probability[:, 1:]
+        probability, place = tf.math.top_k(known, min(config.retrieval.categories, self._model.categories))
+        category = tf.cast(place, tf.int64) + 1
+        return _User(events, rows, short, category, probability,
+                     tf.gather(prediction.copied, category, batch_dims=1))
+
+
+def _number_of_line(file: str) -> tf.lookup.StaticHashTable:
+    return tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(
+        file, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER), -1)
+
+
+class _Lines(tf.Module):
+    """Line i of a text file, from 1; "" for 0."""
+
+    def __init__(self, file: str):
+        super().__init__()
+        self._lines = tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(
+            file, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE), "")
+
+    def lookup(self, number: tf.Tensor) -> tf.Tensor:
+        return self._lines.lookup(number - 1)

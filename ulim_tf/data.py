@@ -1,0 +1,191 @@
+"""Transformed users -> batches of training moments.
+
+A moment is a user just before one of their baskets: everything of lower rank than the basket's first event is its
+history, the basket's items are its targets. A user is stored once (`ulim_tf/features.py`), so a moment's tensors are
+slices of what is stored, found by binary search: its cost does not grow with the history (ARCHITECTURE: histories
+are stored once).
+"""
+
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from ulim_tf import features, history
+from ulim_tf.config import HistoryConfig, TrainingConfig
+
+TARGET_ITEM = "target_item"
+TARGET_REAL = "target_real"
+
+_SHUFFLE_USERS = 10_000
+_STORED = {
+    name: tf.io.RaggedFeature(tf.int64)
+    for name in (features.EVENT_ITEM, features.EVENT_TIMESTAMP, features.EVENT_RANK, features.EVENT_BASKET_START,
+                 features.CATEGORY, features.CATEGORY_LENGTH)
+}
+
+
+class StoredUsers:
+    """U stored users as flat tensors that moments are cut from, without the events of unknown items.
+
+    Args:
+        stored: the int64 ragged features [U, L] and [U, N] of `ulim_tf/features.py`.
+    """
+
+    def __init__(self, stored: dict[str, tf.RaggedTensor]):
+        item = stored[features.EVENT_ITEM].flat_values
+        splits = tf.cast(stored[features.EVENT_ITEM].row_splits, tf.int64)
+        user = tf.cast(stored[features.EVENT_ITEM].value_rowids(), tf.int64)
+        first = tf.gather(splits, user)
+        by_time = tf.scatter_nd((first + stored[features.EVENT_RANK].flat_values)[:, None],
+                                tf.range(tf.size(item, tf.int64)), tf.shape(item, tf.int64))
+        row = tf.repeat(tf.range(tf.size(stored[features.CATEGORY].flat_values, tf.int64)),
+                        stored[features.CATEGORY_LENGTH].flat_values)
+
+        known = item != features.UNKNOWN
+        known_before = tf.cumsum(tf.cast(tf.gather(known, by_time), tf.int64), exclusive=True)
+        known_before = tf.concat([known_before, [tf.math.count_nonzero(known)]], axis=0)
+        rank = tf.gather(known_before, first + stored[features.EVENT_RANK].flat_values) - tf.gather(known_before, first)
+        basket = (tf.gather(known_before, first + stored[features.EVENT_BASKET_START].flat_values)
+                  - tf.gather(known_before, first))
+        item, rank, basket, row = (tf.boolean_mask(values, known) for values in (item, rank, basket, row))
+
+        self.splits = tf.gather(known_before, splits)  # [U + 1]
+        self.item = item  # category-major, as the next two
+        self.timestamp = tf.boolean_mask(stored[features.EVENT_TIMESTAMP].flat_values, known)
+        self.row_splits = tf.cast(stored[features.CATEGORY].row_splits, tf.int64)  # [U + 1]
+        self.category = stored[features.CATEGORY].flat_values  # one a row
+        self.row_start = tf.searchsorted(row, tf.range(tf.size(self.category, tf.int64)), out_type=tf.int64)
+        self._most = tf.size(item, tf.int64) + 1
+        self._row_and_rank = row * self._most + rank  # ascending
+        at = (tf.gather(self.splits, tf.boolean_mask(user, known)) + rank)[:, None]
+        self._by_time = tf.scatter_nd(at, tf.range(tf.size(item, tf.int64)), tf.shape(item, tf.int64))
+        self._basket_by_time = tf.scatter_nd(at, basket, tf.shape(item, tf.int64))
+        self._basket_size = tf.math.unsorted_segment_sum(
+            tf.ones_like(basket), tf.gather(self.splits, tf.boolean_mask(user, known)) + basket, tf.size(item))
+
+    def lengths(self) -> tf.Tensor:
+        """int64 [U], known events of each user."""
+        return self.splits[1:] - self.splits[:-1]
+
+    def basket_of(self, user: tf.Tensor, rank: tf.Tensor) -> tf.Tensor:
+        """int64 [B], rank of the first event of the basket that the user's event belongs to."""
+        return tf.gather(self._basket_by_time, tf.gather(self.splits, user) + rank)
+
+    def time_of(self, user: tf.Tensor, rank: tf.Tensor) -> tf.Tensor:
+        """int64 [B], unix seconds of the user's event."""
+        return tf.gather(self.timestamp, tf.gather(self._by_time, tf.gather(self.splits, user) + rank))
+
+    def basket_items(self, user: tf.Tensor, start: tf.Tensor, first: tf.Tensor, most: int) -> dict[str, tf.Tensor]:
+        """Items of the basket that starts at rank `start`, `most` of them at the most, from rank `first` round.
+
+        Returns:
+            target_item int64 [B, T] and target_real bool [B, T].
+        """
+        base = tf.gather(self.splits, user)
+        size = tf.gather(self._basket_size, base + start)
+        steps = tf.range(most, dtype=tf.int64)[None, :]
+        place = (base + start)[:, None] + tf.math.floormod((first - start)[:, None] + steps, size[:, None])
+        # Baskets may interleave in time: what lies between two events of one may belong to another.
+        real = (steps < size[:, None]) & (tf.gather(self._basket_by_time, place) == start[:, None])
+        return {TARGET_ITEM: tf.where(real, tf.gather(self.item, tf.gather(self._by_time, place)), features.UNKNOWN),
+                TARGET_REAL: real}
+
+    def describe(self, user: tf.Tensor, rank: tf.Tensor, now: tf.Tensor, config: HistoryConfig) -> dict[str, tf.Tensor]:
+        """The tensors of `history.describe` for users [B] just before their event of `rank` [B], at time `now` [B]."""
+        length = tf.minimum(rank, config.short)
+        steps = tf.range(config.short, dtype=tf.int64)[None, :]
+        real = steps < length[:, None]
+        place = tf.where(real, (tf.gather(self.splits, user) + rank - length)[:, None] + steps, 0)
+        place = tf.gather(self._by_time, place)
+
+        first_row = tf.gather(self.row_splits, user)
+        rows = tf.gather(self.row_splits, user + 1) - first_row
+        row = tf.range(tf.reduce_max(rows))[None, :]
+        in_user = row < rows[:, None]
+        row = tf.where(in_user, first_row[:, None] + row, 0)
+        start, end = self._window(row, rank[:, None], config.long)
+        found = in_user & (end > start)
+        newest = tf.gather(self.timestamp, tf.where(found, end - 1, 0))
+        return {
+            history.SHORT_ITEM: tf.where(real, tf.gather(self.item, place), 0),
+            history.SHORT_AGE: history.age(tf.gather(self.timestamp, place), now, real),
+            history.SHORT_LENGTH: length,
+            history.CATEGORY: tf.where(found, tf.gather(self.category, row), features.UNKNOWN),
+            history.CATEGORY_COUNT: tf.where(found, end - start, 0),
+            history.CATEGORY_AGE: history.age(newest, now, found),
+            history.CATEGORY_SPAN: tf.where(
+                found, newest - tf.gather(self.timestamp, tf.where(found, start, 0)), 0),
+        }
+
+    def subsequences(self, user: tf.Tensor, rank: tf.Tensor, now: tf.Tensor, wanted: tf.Tensor,
+                     config: HistoryConfig) -> dict[str, tf.Tensor]:
+        """The tensors of `history.subsequences` for wanted categories [B, K]."""
+        first_row = tf.gather(self.row_splits, user)
+        rows = tf.gather(self.row_splits, user + 1) - first_row
+        row = tf.range(tf.reduce_max(rows))[None, :]
+        category = tf.gather(self.category, tf.where(row < rows[:, None], first_row[:, None] + row, 0))
+        match = (category[:, None, :] == wanted[:, :, None]) & (row < rows[:, None])[:, None, :]
+        found = tf.reduce_any(match, axis=2)
+        row = tf.where(found, first_row[:, None] + tf.argmax(match, axis=2), 0)
+        start, end = self._window(row, rank[:, None], config.long)
+        length = tf.where(found, tf.minimum(end - start, config.subsequence), 0)
+        steps = tf.range(config.subsequence, dtype=tf.int64)[None, None, :]
+        real = steps < length[:, :, None]
+        place = tf.where(real, (end - length)[:, :, None] + steps, 0)
+        return {
+            history.SUBSEQUENCE_ITEM: tf.where(real, tf.gather(self.item, place), 0),
+            history.SUBSEQUENCE_AGE: history.age(tf.gather(self.timestamp, place), now, real),
+            history.SUBSEQUENCE_LENGTH: length,
+        }
+
+    def _window(self, row: tf.Tensor, rank: tf.Tensor, long: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Where the events of a row begin and end that are among the newest `long` before `rank`."""
+        def position(of_rank: tf.Tensor) -> tf.Tensor:
+            key = tf.reshape(row * self._most + of_rank, [-1])
+            return tf.reshape(tf.searchsorted(self._row_and_rank, key, out_type=tf.int64), tf.shape(row))
+
+        return position(tf.maximum(rank - long, 0)), position(rank)
+
+
+def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_config: HistoryConfig,
+                     config: TrainingConfig) -> tf.data.Dataset:
+    """An endless, seeded dataset of training batches.
+
+    Args:
+        files: gzipped TFRecord files of transformed users, split `train`.
+        item_category: int64 [V + 1], the category of each item.
+        history_config: S, M and L.
+        config: batch shape and seed.
+
+    Returns:
+        Batches of `history.describe` and `history.subsequences` (K is T: the category of each target), with
+        target_item int64 [B, T] and target_real bool [B, T].
+
+    Raises:
+        ValueError: `files` is empty.
+    """
+    if not files:
+        raise ValueError("files must name at least one TFRecord file of transformed users, got none. "
+                         "Did Transform write the split 'train'?")
+    per_user = config.moments_per_user
+
+    def cut(serialized: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        users = StoredUsers(tf.io.parse_example(serialized, _STORED))
+        user = tf.repeat(tf.where(users.lengths() > 0)[:, 0], per_user)
+        length = tf.gather(users.lengths(), user)
+        draw = tf.random.stateless_uniform(tf.shape(user), [seed, 0], dtype=tf.float64)
+        drawn = tf.minimum(tf.cast(draw * tf.cast(length, tf.float64), tf.int64), length - 1)
+        rank = users.basket_of(user, drawn)
+        now = users.time_of(user, rank)
+        targets = users.basket_items(user, rank, drawn, config.targets)
+        wanted = tf.gather(item_category, targets[TARGET_ITEM])
+        return {**users.describe(user, rank, now, history_config), **targets,
+                **users.subsequences(user, rank, now, wanted, history_config)}
+
+    users = tf.data.TFRecordDataset(list(files), compression_type="GZIP")
+    users = users.shuffle(_SHUFFLE_USERS, seed=config.seed).repeat().batch(max(config.moments // per_user, 1))
+    seeds = tf.data.Dataset.random(seed=config.seed)
+    return tf.data.Dataset.zip((users, seeds)).map(cut, num_parallel_calls=1).prefetch(2)
+

@@ -1,0 +1,55 @@
+"""Behaviours and candidates as vectors: x_j = e_item + e_category + e_recency (ULIM, section CHDIL [I])."""
+
+import tensorflow as tf
+import tf_keras as keras
+
+_HOUR = 3600.0
+_RECENCY_BUCKETS = 20  # powers of two of an hour: the last one starts at 30 years
+
+
+class BehaviourEmbedding(keras.layers.Layer):
+    """The embedding tables and what they are summed into.
+
+    Args:
+        items: V, known items; index 0 is the unknown one.
+        categories: C, known categories; index 0 is the unknown one.
+        width: D.
+    """
+
+    def __init__(self, items: int, categories: int, width: int, **kwargs):
+        super().__init__(**kwargs)
+        self.items, self.categories, self.width = items, categories, width
+
+    def build(self, _: tf.TensorShape) -> None:
+        initializer = keras.initializers.RandomUniform(-0.05, 0.05)
+
+        def table(name: str, rows: int) -> tf.Variable:
+            return self.add_weight(name, [rows, self.width], initializer=initializer)
+
+        self.item_table = table("item", self.items + 1)
+        self.category_table = table("category", self.categories + 1)
+        self.recency_table = table("recency", _RECENCY_BUCKETS)
+        self.item_category = self.add_weight("item_category", [self.items + 1], tf.int64, trainable=False,
+                                             initializer="zeros")
+        super().build(_)
+
+    def candidate(self, item: tf.Tensor) -> tf.Tensor:
+        """Vectors that interests are scored against: int64 [...] -> float32 [..., D]."""
+        return self.item(item) + self.category(tf.gather(self.item_category, item))
+
+    def item(self, item: tf.Tensor) -> tf.Tensor:
+        """Candidates without their category's part, which is the same for all items of a category: [...] -> [..., D]."""
+        return tf.gather(self.item_table, item)
+
+    def category(self, category: tf.Tensor) -> tf.Tensor:
+        """int64 [...] -> float32 [..., D]."""
+        return tf.gather(self.category_table, category)
+
+    def recency(self, age: tf.Tensor) -> tf.Tensor:
+        """Ages in seconds, int64 [...] -> float32 [..., D], one row for each power of two of an hour."""
+        octave = tf.math.log1p(tf.cast(age, tf.float32) / _HOUR) / tf.math.log(2.0)
+        return tf.gather(self.recency_table, tf.clip_by_value(tf.cast(octave, tf.int32), 0, _RECENCY_BUCKETS - 1))
+
+    def call(self, item: tf.Tensor, age: tf.Tensor) -> tf.Tensor:
+        """Behaviours: items int64 [...] and their ages int64 [...] -> float32 [..., D]."""
+        return self.candidate(item) + self.recency(age)

@@ -1,0 +1,42 @@
+"""The losses of both parts of ULIM, on scores and probabilities alone."""
+
+import tensorflow as tf
+
+
+def sampled_softmax(positive: tf.Tensor, negative: tf.Tensor, log_expected_count: tf.Tensor,
+                    hit: tf.Tensor) -> tf.Tensor:
+    """-log of the positive's share of a softmax whose partition is estimated from sampled negatives.
+
+    Every negative is corrected by the log of how often it was to be expected in the sample, so that the sampled sum
+    estimates the sum over all items (logQ correction, Yi et al. 2019); accidental hits are left out.
+
+    Args:
+        positive: [...], scores of the bought items.
+        negative: [..., n], scores of the sampled items.
+        log_expected_count: broadcasts to [..., n], log(n * Q) with Q the sampling probability of each item.
+        hit: bool [..., n], where a sampled item is the bought one.
+
+    Returns:
+        float32 [...].
+    """
+    corrected = tf.where(hit, negative.dtype.min, negative - log_expected_count)
+    return tf.reduce_logsumexp(tf.concat([positive[..., None], corrected], axis=-1), axis=-1) - positive
+
+
+def category_nll(probability: tf.Tensor, category: tf.Tensor) -> tf.Tensor:
+    """-log(y[c*] + 1e-8), the loss of PGIN.
+
+    Args:
+        probability: y, [B, C + 1].
+        category: int64 [B, T], the categories that were bought.
+
+    Returns:
+        float32 [B, T].
+    """
+    return -tf.math.log(tf.gather(probability, category, batch_dims=1) + 1e-8)
+
+
+def mean_of_real(values: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+    """Mean of values [B, T] over the real targets, 0 where there is none."""
+    weight = tf.cast(real, values.dtype)
+    return tf.math.divide_no_nan(tf.reduce_sum(values * weight), tf.reduce_sum(weight))
