@@ -135,6 +135,7 @@ class UlimModel(tfrs.Model):
         return {"short_vector": self.short_vector(short), "probability": prediction.probability,
                 "copied": prediction.copied}
 
+    @tf.autograph.experimental.do_not_convert  # no Python control flow depends on a tensor; converting takes 20 s
     def compute_loss(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """L = alpha * L_long + beta * L_short + gamma * L_cat over the real targets of a batch (scalar)."""
         weights = self.settings.loss

@@ -21,10 +21,9 @@ class BehaviourEmbedding(keras.layers.Layer):
         self.items, self.categories, self.width = items, categories, width
 
     def build(self, _: tf.TensorShape) -> None:
-        initializer = keras.initializers.RandomUniform(-0.05, 0.05)
-
         def table(name: str, rows: int) -> tf.Variable:
-            return self.add_weight(name, [rows, self.width], initializer=initializer)
+            # An initializer of its own: one that is shared would give all tables the same first rows.
+            return self.add_weight(name, [rows, self.width], initializer=keras.initializers.RandomUniform(-0.05, 0.05))
 
         self.item_table = table("item", self.items + 1)
         self.category_table = table("category", self.categories + 1)
@@ -38,7 +37,7 @@ class BehaviourEmbedding(keras.layers.Layer):
         return self.item(item) + self.category(tf.gather(self.item_category, item))
 
     def item(self, item: tf.Tensor) -> tf.Tensor:
-        """Candidates without their category's part, which is the same for all items of a category: [...] -> [..., D]."""
+        """Candidates without the part that all items of a category share: int64 [...] -> float32 [..., D]."""
         return tf.gather(self.item_table, item)
 
     def category(self, category: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,67 @@
+"""Independent references in plain Python and NumPy, written from the definitions, slow on purpose."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Event(NamedTuple):
+    """A behaviour in a user's time order."""
+
+    item: int  # 0 is the unknown item
+    timestamp: int
+
+
+def moment(events: Sequence[Event], now: int, item_category: Sequence[int], short: int, subsequence: int, long: int,
+           wanted: Sequence[int]) -> dict[str, object]:
+    """What the model reads of a history, by the definitions of ulim_tf/history.py, without padding.
+
+    Lists of (item, age), a {category: (count, age of newest, span)} and, for each wanted category, a list of
+    (item, age).
+    """
+    known = [event for event in events if event.item != 0][-long:]
+
+    def with_age(chosen: Sequence[Event]) -> list[tuple[int, int]]:
+        return [(event.item, max(now - event.timestamp, 0)) for event in chosen]
+
+    def of_category(category: int) -> list[Event]:
+        return [event for event in known if item_category[event.item] == category]
+
+    categories = {}
+    for category in {item_category[event.item] for event in known}:
+        times = [event.timestamp for event in of_category(category)]
+        categories[category] = (len(times), max(now - times[-1], 0), times[-1] - times[0])
+    return {"short": with_age(known[-short:]), "categories": categories,
+            "subsequences": [with_age(of_category(category)[-subsequence:]) for category in wanted]}
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    mass = np.exp(values - values.max(axis=-1, keepdims=True))
+    return mass / mass.sum(axis=-1, keepdims=True)
+
+
+def best_in_category(vectors: np.ndarray, category: np.ndarray, query: np.ndarray, wanted: int,
+                     k: int) -> list[tuple[int, float]]:
+    """(item, score) of the best k items of a category by dot product; item i is row i - 1."""
+    members = np.flatnonzero(category == wanted)
+    scores = vectors[members].astype(np.float64) @ query.astype(np.float64)
+    order = np.argsort(-scores, kind="stable")[:k]
+    return [(int(members[place]) + 1, float(scores[place])) for place in order]
+
+
+def merge(long: dict[int, tuple[float, dict[int, float]]], short: dict[int, float], share: float,
+          temperature: float) -> dict[int, float]:
+    """item -> mixture probability; `long` maps a category to (its probability, {item: score})."""
+    def distribution(scores: dict[int, float]) -> dict[int, float]:
+        mass = softmax(np.array(list(scores.values())) / temperature) if scores else []
+        return dict(zip(scores, mass))
+
+    probability: dict[int, float] = {}
+    for category_probability, scores in long.values():
+        for item, mass in distribution(scores).items():
+            probability[item] = probability.get(item, 0.0) + (1 - share) * category_probability * mass
+    for item, mass in distribution(short).items():
+        probability[item] = probability.get(item, 0.0) + share * mass
+    return probability

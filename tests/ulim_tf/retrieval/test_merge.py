@@ -1,0 +1,82 @@
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+
+from tests import oracles
+from ulim_tf.retrieval.merge import BACKFILL, LONG_TERM, SHORT_TERM, merge
+
+NONE = float("-inf")
+
+
+def run(long_item, long_score, probability, short_item, short_score, *, share=0.25, temperature=1.0, items, results):
+    return merge(tf.constant([long_item], tf.int64), tf.constant([long_score], tf.float32),
+                 tf.constant([probability], tf.float32), tf.constant([short_item], tf.int64),
+                 tf.constant([short_score], tf.float32), short_share=share, temperature=temperature, items=items,
+                 results=results)
+
+
+def test_a_worked_example():
+    """Two categories (.8: items 1 and 2, equal scores; .2: item 3), short-term: items 2 and 9, equal scores."""
+    got = run([[1, 2], [3, -1]], [[0.0, 0.0], [5.0, NONE]], [0.8, 0.2], [2, 9], [1.0, 1.0], items=10, results=6)
+    # P: item 1 = .75*.8*.5 = .3, item 2 = .3 + .25*.5 = .425, item 3 = .75*.2 = .15, item 9 = .125; then 4 and 5.
+    assert got.item[0].numpy().tolist() == [2, 1, 3, 9, 4, 5]
+    np.testing.assert_allclose(np.exp(got.score[0, :4]), [0.425, 0.3, 0.15, 0.125], rtol=1e-5)
+    assert got.channel[0].numpy().tolist() == [LONG_TERM, LONG_TERM, LONG_TERM, SHORT_TERM, BACKFILL, BACKFILL]
+    assert got.count.numpy().tolist() == [6]
+    assert (np.diff(got.score[0]) < 0).all()
+
+
+def test_the_larger_part_names_the_channel():
+    got = run([[1]], [[0.0]], [0.1], [1], [0.0], share=0.5, items=1, results=1)
+    assert got.channel[0].numpy().tolist() == [SHORT_TERM]
+
+
+def test_nothing_found_is_backfilled_by_frequency():
+    got = run([[-1, -1]], [[NONE, NONE]], [1.0], [-1], [NONE], items=3, results=5)
+    assert got.item[0].numpy().tolist() == [1, 2, 3, 0, 0]
+    assert got.channel[0].numpy().tolist() == [BACKFILL] * 3 + [0, 0]
+    assert got.score[0, 3:].numpy().tolist() == [0.0, 0.0]
+    assert got.count.numpy().tolist() == [3]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_channel_can_be_switched_off(share):
+    got = run([[1, 2]], [[1.0, 0.0]], [1.0], [3], [0.0], share=share, items=3, results=3)
+    assert got.item[0].numpy().tolist() == ([1, 2, 3] if share == 0.0 else [3, 1, 2])
+    assert np.isfinite(got.score).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_against_the_plain_reference(data):
+    items = data.draw(st.integers(1, 30))
+    results = data.draw(st.integers(1, 40))
+    rng = np.random.default_rng(data.draw(st.integers(0, 999)))
+    categories, k, short_k = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
+    owner = rng.integers(0, categories, items + 1)
+    long_item, long_score = np.full((categories, k), -1), np.full((categories, k), NONE)
+    for c in range(categories):
+        members = rng.permutation([i for i in range(1, items + 1) if owner[i] == c])[:k]
+        long_item[c, :len(members)] = members
+        long_score[c, :len(members)] = rng.normal(size=len(members))
+    short_item, short_score = np.full(short_k, -1), np.full(short_k, NONE)
+    chosen = rng.permutation(np.arange(1, items + 1))[:short_k]
+    short_item[:len(chosen)], short_score[:len(chosen)] = chosen, rng.normal(size=len(chosen))
+    probability = oracles.softmax(rng.normal(size=categories))
+
+    got = run(long_item, long_score, probability, short_item, short_score, share=0.3, temperature=0.5, items=items,
+              results=results)
+    expected = oracles.merge(
+        {c: (probability[c], {int(i): s for i, s in zip(long_item[c], long_score[c]) if i > 0})
+         for c in range(categories)},
+        {int(i): s for i, s in zip(short_item, short_score) if i > 0}, 0.3, 0.5)
+    ranked = sorted(expected, key=lambda i: -expected[i])
+    ranked += [i for i in range(1, items + 1) if i not in expected]
+    count = min(results, items)
+    assert got.count.numpy().tolist() == [count]
+    assert got.item[0, :count].numpy().tolist() == ranked[:count]
+    found = min(count, len(expected))
+    np.testing.assert_allclose(np.exp(got.score[0, :found]), [expected[i] for i in ranked[:found]], rtol=1e-4)
+    assert (got.item[0, count:].numpy() == 0).all()

@@ -1,0 +1,64 @@
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.ulim_tf.examples import item_categories, write_users
+from ulim_tf import data, history
+from ulim_tf.config import HistoryConfig, TrainingConfig
+
+ITEM_CATEGORY = item_categories(items=6, categories=3)
+HISTORY = HistoryConfig(long=10, short=4, subsequence=3)
+USERS = [[[1, 4], [2], [1, 3, 5]], [[6]], [[0, 0]], [[0, 2], [2]]]
+
+
+def batches(tmp_path, count: int, **training) -> list[dict[str, np.ndarray]]:
+    file = tmp_path / "users.gz"
+    write_users(file, USERS, ITEM_CATEGORY)
+    config = TrainingConfig(**{"moments": 8, "moments_per_user": 2, "targets": 2, **training})
+    dataset = data.training_dataset([str(file)], tf.constant(ITEM_CATEGORY), HISTORY, config)
+    return list(itertools.islice(dataset.as_numpy_iterator(), count))
+
+
+def test_moments_are_those_of_the_users(tmp_path):
+    """Every (history, targets) pair that is drawn exists, and over many batches all of them are drawn."""
+    possible = {  # items before the basket, without the unknown one -> the basket's
+        (): [{1, 4}, {6}, {2}], (1, 4): [{2}], (1, 4, 2): [{1, 3, 5}], (2,): [{2}]}
+    seen = set()
+    for batch in batches(tmp_path, 60):
+        for row in range(len(batch[history.SHORT_LENGTH])):
+            before = tuple(batch[history.SHORT_ITEM][row, :batch[history.SHORT_LENGTH][row]].tolist())
+            real = batch[data.TARGET_REAL][row]
+            targets = set(batch[data.TARGET_ITEM][row][real].tolist())
+            assert real.any() and (batch[data.TARGET_ITEM][row][~real] == 0).all()
+            key = tuple(sorted(before)) if before[:2] in ((4, 1), (1, 4)) and len(before) == 2 else before
+            assert any(targets <= basket for basket in possible[key]), (before, targets)
+            seen |= {(before, target) for target in targets}
+    assert {target for before, target in seen if len(before) == 3} == {1, 3, 5}
+    assert {target for before, target in seen if not before} == {1, 4, 6, 2}
+
+
+def test_the_same_seed_gives_the_same_batches(tmp_path):
+    first, again, other = (batches(tmp_path, 5, seed=seed) for seed in (3, 3, 4))
+    for one, two in zip(first, again):
+        assert all(np.array_equal(one[name], two[name]) for name in one)
+    assert any(one[history.SHORT_ITEM].shape != two[history.SHORT_ITEM].shape
+               or not np.array_equal(one[history.SHORT_ITEM], two[history.SHORT_ITEM])
+               for one, two in zip(first, other))
+
+
+def test_a_target_is_read_with_its_own_category(tmp_path):
+    for batch in batches(tmp_path, 20):
+        for row, slot in zip(*np.nonzero(batch[data.TARGET_REAL])):
+            category = ITEM_CATEGORY[batch[data.TARGET_ITEM][row, slot]]
+            length = batch[history.SUBSEQUENCE_LENGTH][row, slot]
+            items = batch[history.SUBSEQUENCE_ITEM][row, slot, :length]
+            assert (ITEM_CATEGORY[items] == category).all()
+            counts = dict(zip(batch[history.CATEGORY][row], batch[history.CATEGORY_COUNT][row]))
+            assert length == min(counts.get(category, 0), HISTORY.subsequence)
+
+
+def test_no_files_are_refused():
+    with pytest.raises(ValueError, match="files must name at least one TFRecord file of transformed users, got none"):
+        data.training_dataset([], tf.constant(ITEM_CATEGORY), HISTORY, TrainingConfig())
