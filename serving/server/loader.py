@@ -1,0 +1,92 @@
+"""One version of a model, loaded as TF Serving loads it: a session over the "serve" graph of a SavedModel."""
+
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
+import contextlib
+from collections.abc import Mapping, Sequence
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
+from serving.server.errors import ServingError, from_tensorflow, invalid
+from serving.server.signature_checks import check_inputs, outputs_wanted
+
+# A SavedModel with a ScaNN index needs ScaNN's ops registered; any other is served without the package.
+with contextlib.suppress(ModuleNotFoundError):
+    import scann  # noqa: F401
+
+_METHODS = ("tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress")
+
+
+class LoadedModel:
+    """A SavedModel ready to answer, from any number of threads.
+
+    Args:
+        directory: holds saved_model.pb.
+        intra_op_threads: threads that one op may use; 0 lets TensorFlow choose.
+        inter_op_threads: ops that may run at once; 0 lets TensorFlow choose.
+
+    Attributes:
+        signatures: by name.
+
+    Raises:
+        Exception: whatever TensorFlow raises for a SavedModel that cannot be read or initialised.
+    """
+
+    def __init__(self, directory: str, intra_op_threads: int = 0, inter_op_threads: int = 0):
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph, config=tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=intra_op_threads, inter_op_parallelism_threads=inter_op_threads))
+        try:
+            meta_graph = tf.compat.v1.saved_model.loader.load(
+                self._session, [tf.saved_model.SERVING], directory)
+        except BaseException:
+            self._session.close()
+            raise
+        graph.finalize()
+        self.signatures: dict[str, SignatureDef] = dict(meta_graph.signature_def)
+
+    def signature(self, name: str) -> SignatureDef:
+        """A signature that can be called; "" is `serving_default`.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION, there is none of that name; INVALID_ARGUMENT, it is not for requests.
+        """
+        name = name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+        if name not in self.signatures:
+            raise ServingError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+        method = self.signatures[name].method_name
+        if method not in _METHODS:
+            raise invalid(f"Expected prediction signature method_name to be one of {{{', '.join(_METHODS)}}}. "
+                          f"Was: {method}")
+        return self.signatures[name]
+
+    def predict(self, signature_name: str, inputs: Mapping[str, np.ndarray],
+                output_filter: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """Runs a signature.
+
+        Args:
+            signature_name: "" is `serving_default`.
+            inputs: one array an input of the signature; strings as object arrays of bytes.
+            output_filter: names of the outputs to compute; empty for all.
+
+        Raises:
+            ServingError: see `signature`, `check_inputs`, `outputs_wanted`; or, with its code, what the graph raised.
+        """
+        signature = self.signature(signature_name)
+        check_inputs(signature, inputs)
+        outputs = outputs_wanted(signature, output_filter)
+        try:
+            values = self._session.run({alias: info.name for alias, info in outputs.items()},
+                                       {signature.inputs[alias].name: array for alias, array in inputs.items()})
+        except tf.errors.OpError as error:
+            raise from_tensorflow(error) from error
+        # Session.run returns a scalar as a Python or NumPy scalar.
+        return {alias: np.asarray(values[alias], tf.as_dtype(info.dtype).as_numpy_dtype)
+                for alias, info in outputs.items()}
+
+    def close(self) -> None:
+        """Frees the session, its variables, tables and indices."""
+        self._session.close()

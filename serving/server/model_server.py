@@ -1,0 +1,118 @@
+"""The server put together: a manager behind a gRPC port and, if wanted, a REST port."""
+
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
+import functools
+import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+from serving.server.loader import LoadedModel
+from serving.server.manager import Manager
+from serving.server.model_service import ModelService
+from serving.server.prediction_service import PredictionService
+from serving.server.rest import RestServer
+
+_LOG = logging.getLogger(__name__)
+_GRPC_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),  # no limit, as TF Serving
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),  # else a second server would share a busy port in silence
+)
+
+
+class PortError(Exception):
+    """A port cannot be listened at."""
+
+
+class ModelServer:
+    """One model, its newest version, over gRPC and REST.
+
+    Ports are taken at once, and answer when the first version has loaded or failed to: a client that waits for the
+    channel to be ready finds the model there.
+
+    Args:
+        model_name: the name that requests ask for.
+        base_path: folder with the version folders.
+        grpc_port: 0 for no gRPC.
+        rest_port: 0 for no REST.
+        bind_address: to listen at.
+        poll_seconds: time between two looks for a new version.
+        intra_op_threads: threads that one op may use; 0 lets TensorFlow choose.
+        inter_op_threads: ops that may run at once; 0 lets TensorFlow choose.
+
+    Raises:
+        PortError: a port is not free, or the address is not of this machine.
+    """
+
+    def __init__(self, model_name: str, base_path: str, grpc_port: int = 8500, rest_port: int = 0, *,
+                 bind_address: str = "127.0.0.1", poll_seconds: float = 1.0, intra_op_threads: int = 0,
+                 inter_op_threads: int = 0):
+        load = functools.partial(LoadedModel, intra_op_threads=intra_op_threads, inter_op_threads=inter_op_threads)
+        self._manager = Manager(model_name, base_path, load, self._open, poll_seconds)
+        self._grpc_target, self._rest_target = f"{bind_address}:{grpc_port}", f"{bind_address}:{rest_port}"
+        # A request holds a thread while the graph runs in TensorFlow's own; a few more than cores keep those busy.
+        workers = max(8, 2 * (os.cpu_count() or 1))
+        self._grpc = _listen_grpc(self._manager, self._grpc_target, workers) if grpc_port else None
+        self._rest = _listen_rest(self._manager, bind_address, rest_port, workers) if rest_port else None
+        self._opening = threading.Lock()
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begins to load and serve, in threads."""
+        self._manager.start()
+
+    def wait_until_available(self, timeout: float) -> None:
+        """Returns when a version is served.
+
+        Raises:
+            TimeoutError: none is after `timeout` seconds.
+        """
+        if not self._manager.wait_until_available(timeout):
+            raise TimeoutError(f"no version was available after {timeout} s")
+
+    def stop(self, grace: float = 20.0) -> None:
+        """Takes no more requests, answers those in flight, for `grace` seconds at most, and unloads the model."""
+        with self._opening:
+            self._stopped = True
+        grpc_drained = self._grpc.stop(grace) if self._grpc else None
+        if self._rest:
+            self._rest.stop(grace)
+        if grpc_drained:
+            grpc_drained.wait()
+        self._manager.stop()
+
+    def _open(self) -> None:
+        with self._opening:
+            if self._stopped:
+                return
+            if self._grpc:
+                self._grpc.start()
+                _LOG.info("Running gRPC ModelServer at %s ...", self._grpc_target)
+            if self._rest:
+                self._rest.start()
+                _LOG.info("Exporting HTTP/REST API at:%s ...", self._rest_target)
+
+
+def _listen_grpc(manager: Manager, target: str, workers: int) -> grpc.Server:
+    server = grpc.server(ThreadPoolExecutor(workers, "grpc"), options=_GRPC_OPTIONS)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(manager), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(manager), server)
+    try:
+        server.add_insecure_port(target)
+    except RuntimeError as error:
+        raise PortError(f"cannot listen for gRPC at {target}: the port is in use or the address is not of this "
+                        "machine. Stop the other server, or choose another with --port.") from error
+    return server
+
+
+def _listen_rest(manager: Manager, address: str, port: int, workers: int) -> RestServer:
+    try:
+        return RestServer(manager, address, port, workers)
+    except OSError as error:
+        raise PortError(f"cannot listen for REST at {address}:{port}: {error.strerror}. "
+                        "Stop the other server, or choose another with --rest_api_port.") from error

@@ -1,0 +1,91 @@
+"""PredictionService over gRPC: Predict and GetModelMetadata."""
+
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
+import grpc
+import tensorflow as tf
+from google.protobuf.message import Message
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+
+from serving.server.errors import ServingError, invalid
+from serving.server.grpc_errors import refusing
+from serving.server.manager import Manager
+from serving.server.tensors import to_array, to_proto
+
+_SIGNATURE_DEF = "signature_def"
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers from the versions that a manager serves."""
+
+    def __init__(self, manager: Manager):
+        self._manager = manager
+
+    def Predict(self, request: predict_pb2.PredictRequest,
+                context: grpc.ServicerContext) -> predict_pb2.PredictResponse:
+        """Runs a signature on the request's tensors."""
+        with refusing(context):
+            _need_model_spec(request)
+            with self._manager.borrow(request.model_spec) as (number, model):
+                inputs = {alias: to_array(alias, proto) for alias, proto in request.inputs.items()}
+                outputs = model.predict(request.model_spec.signature_name, inputs, request.output_filter)
+            response = predict_pb2.PredictResponse()
+            response.model_spec.name = request.model_spec.name
+            response.model_spec.version.value = number
+            response.model_spec.signature_name = (
+                request.model_spec.signature_name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY)
+            for alias, array in outputs.items():
+                response.outputs[alias].CopyFrom(to_proto(array))
+            return response
+
+    def GetModelMetadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest,
+                         context: grpc.ServicerContext) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """The signatures of a version."""
+        with refusing(context):
+            _need_model_spec(request)
+            return model_metadata(self._manager, request)
+
+    def Classify(self, request: Message, context: grpc.ServicerContext) -> None:
+        """Not offered."""
+        _only_predict("Classify", context)
+
+    def Regress(self, request: Message, context: grpc.ServicerContext) -> None:
+        """Not offered."""
+        _only_predict("Regress", context)
+
+    def MultiInference(self, request: Message, context: grpc.ServicerContext) -> None:
+        """Not offered."""
+        _only_predict("MultiInference", context)
+
+
+def model_metadata(manager: Manager, request: get_model_metadata_pb2.GetModelMetadataRequest,
+                   ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """The signatures of a version, packed in an Any under "signature_def".
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, `metadata_field` names nothing or another field; or see `Manager.borrow`.
+    """
+    if not request.metadata_field:
+        raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+    for field in request.metadata_field:
+        if field != _SIGNATURE_DEF:
+            raise invalid(f"Metadata field {field} is not supported")
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    with manager.borrow(request.model_spec) as (number, model):
+        for name, signature in model.signatures.items():
+            signatures.signature_def[name].CopyFrom(signature)
+    response.model_spec.name = request.model_spec.name
+    response.model_spec.version.value = number
+    response.metadata[_SIGNATURE_DEF].Pack(signatures)
+    return response
+
+
+def _need_model_spec(request: Message) -> None:
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+
+
+def _only_predict(method: str, context: grpc.ServicerContext) -> None:
+    with refusing(context):
+        raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"The embedded server has no {method}; call Predict.")
