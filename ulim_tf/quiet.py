@@ -1,0 +1,7 @@
+"""Imported first by the commands: keeps the start-up notes of TensorFlow and Google's libraries off the console."""
+
+import os
+import warnings
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")
