@@ -3,13 +3,13 @@
     python -m serving.client --server 127.0.0.1:8500 --history events.csv --user 42
 """
 
-import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before the stubs import TensorFlow
+import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before the stubs import TensorFlow
 
 import argparse
 import csv
+import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -30,17 +30,19 @@ _VALUE_FIELD = {
 _EVENT_COLUMNS = ("user_id", "item_id", "timestamp")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class History:
     """A user's events in any order; among equal timestamps, in the order they happened. May be empty.
 
     Attributes:
         item_ids: one an event.
         timestamps: unix seconds, one an event.
+        now: the moment that is asked about, unix seconds; 0 means the time of the newest event.
     """
 
     item_ids: Sequence[str] = ()
     timestamps: Sequence[int] = ()
+    now: int = 0
 
     def __post_init__(self):
         if len(self.item_ids) != len(self.timestamps):
@@ -48,7 +50,7 @@ class History:
                              f"and {len(self.timestamps)} timestamps")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Recommendation:
     """One item to show.
 
@@ -65,7 +67,7 @@ class Recommendation:
     score: float
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class CategoryPrediction:
     """One category that the user may turn to next.
 
@@ -97,18 +99,13 @@ class Client:
         self._model_name = model_name
         self._timeout = timeout
 
-    def recommend(self, history: History, now: int = 0) -> list[Recommendation]:
-        """Items to show a user, best first.
+    def recommend(self, history: History) -> list[Recommendation]:
+        """Items to show a user, best first."""
+        return self.recommend_batch([history])[0]
 
-        Args:
-            history: the user's events.
-            now: request time in unix seconds; 0 means the time of the newest event.
-        """
-        return self.recommend_batch([history], now)[0]
-
-    def recommend_batch(self, histories: Sequence[History], now: int = 0) -> list[list[Recommendation]]:
-        """Items to show each of some users, in one request; see `recommend`."""
-        answers = self._predict(contract.SIGNATURE_RECOMMEND, histories, now)
+    def recommend_batch(self, histories: Sequence[History]) -> list[list[Recommendation]]:
+        """Items to show each of some users, in one request."""
+        answers = self._predict(contract.SIGNATURE_RECOMMEND, histories)
         return [
             [Recommendation(item.decode(), category.decode(), contract.CHANNELS[channel], score)
              for item, category, channel, score in zip(
@@ -117,9 +114,9 @@ class Client:
             for answer in answers
         ]
 
-    def predict_categories(self, history: History, now: int = 0) -> list[CategoryPrediction]:
-        """Categories that the user may turn to next, most probable first; arguments as in `recommend`."""
-        [answer] = self._predict(contract.SIGNATURE_PREDICT_CATEGORY, [history], now)
+    def predict_categories(self, history: History) -> list[CategoryPrediction]:
+        """Categories that the user may turn to next, most probable first."""
+        [answer] = self._predict(contract.SIGNATURE_PREDICT_CATEGORY, [history])
         return [CategoryPrediction(category.decode(), probability, copy_share) for category, probability, copy_share
                 in zip(answer[contract.CATEGORY_ID], answer[contract.PROBABILITY], answer[contract.COPY_SHARE])]
 
@@ -133,11 +130,11 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _predict(self, signature: str, histories: Sequence[History], now: int) -> list[dict[str, Any]]:
+    def _predict(self, signature: str, histories: Sequence[History]) -> list[dict[str, Any]]:
         """The outputs, one dict a history."""
         if not histories:
             return []
-        request = _request(histories, now)
+        request = _request(histories)
         request.model_spec.name = self._model_name
         request.model_spec.signature_name = signature
         outputs = self._stub.Predict(request, timeout=self._timeout).outputs
@@ -145,7 +142,7 @@ class Client:
         return [{name: row[place] for name, row in rows.items()} for place in range(len(histories))]
 
 
-def _request(histories: Sequence[History], now: int) -> predict_pb2.PredictRequest:
+def _request(histories: Sequence[History]) -> predict_pb2.PredictRequest:
     """The inputs of the contract: [B, L] with L the longest history, shorter ones padded behind."""
     length = max(len(history.item_ids) for history in histories)
     items, times = [], []
@@ -159,7 +156,7 @@ def _request(histories: Sequence[History], now: int) -> predict_pb2.PredictReque
             (contract.ITEM_ID, types_pb2.DT_STRING, (batch, length), items),
             (contract.TIMESTAMP, types_pb2.DT_INT64, (batch, length), times),
             (contract.LENGTH, types_pb2.DT_INT32, (batch,), [len(history.item_ids) for history in histories]),
-            (contract.NOW, types_pb2.DT_INT64, (batch,), [now] * batch)):
+            (contract.NOW, types_pb2.DT_INT64, (batch,), [history.now for history in histories])):
         tensor = request.inputs[name]
         tensor.dtype = dtype
         for size in shape:
@@ -191,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         history = _read_history(flags.history, flags.user, _columns(flags.columns))
         with Client(flags.server, flags.model_name, flags.timeout) as client:
-            recommendations = client.recommend(history, flags.now)
+            recommendations = client.recommend(dataclasses.replace(history, now=flags.now))
     except _UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -4,7 +4,7 @@ Flags are spelled as tensorflow_model_server's, but for --bind_address, which is
 end it when the requests in flight are answered.
 """
 
-import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
 import argparse
 import logging

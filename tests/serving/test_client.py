@@ -67,11 +67,11 @@ def test_recommend_reads_what_is_real(client):
 
 
 def test_a_batch_pads_shorter_histories_and_answers_each(client, served):
-    answers = client.recommend_batch([History(["a", "bé"], [3, 2]), History()], now=9)
+    answers = client.recommend_batch([History(["a", "bé"], [3, 2], now=9), History()])
     assert [[r.item_id for r in answer] for answer in answers] == [["tea", "käse"], ["milk"]]
     assert answers[1][0].channel == "backfill"
     assert sent(served) == {"item_id": [[b"a", "bé".encode()], [b"", b""]], "timestamp": [[3, 2], [0, 0]],
-                            "length": [2, 0], "now": [9, 9]}
+                            "length": [2, 0], "now": [9, 0]}
     assert {name: tf.as_dtype(tensor.dtype).name for name, tensor in served.requests[-1].inputs.items()} == {
         "item_id": "string", "timestamp": "int64", "length": "int32", "now": "int64"}
 

@@ -1,0 +1,123 @@
+import csv
+import json
+
+import pytest
+from tfx.orchestration import metadata, pipeline
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+
+from tfx_pipeline.components.event_example_gen.component import EventExampleGen
+from tfx_pipeline.components.event_example_gen.executor import check
+from tfx_pipeline.config import IngestConfig
+
+import tensorflow as tf  # isort: skip  after tfx_pipeline, which selects Keras 2
+
+DAY = 86400
+HEADER = ["household", "item_id", "category_id", "timestamp"]
+COLUMNS = {"user_id": "household"}
+GOOD = [(f"u{number % 5}", f"i{number % 9}", f"c{number % 3}", str(number * DAY)) for number in range(1, 61)]
+BAD = [("", "i1", "c1", "86400"), ("u1", "i1", "c1", "soon"), ("u1", "i1", "c1", "1500000000000")]
+
+
+def write_rows(path, header, rows):
+    path.parent.mkdir(exist_ok=True, parents=True)
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def run(directory, **arguments):
+    """Runs the component in a pipeline of its own; returns the examples artifacts of all its runs so far."""
+    component = EventExampleGen(**{"events": str(directory / "log/*.csv"), "columns": COLUMNS} | arguments)
+    store = metadata.sqlite_metadata_connection_config(str(directory / "metadata.sqlite"))
+    LocalDagRunner().run(pipeline.Pipeline(
+        pipeline_name="ingest", pipeline_root=str(directory / "root"), metadata_connection_config=store,
+        components=[component], enable_cache=True))
+    return sorted((directory / "root/EventExampleGen/examples").iterdir(), key=lambda path: int(path.name))
+
+
+def count(artifact, split):
+    files = [str(path) for path in (artifact / f"Split-{split}").iterdir()]
+    return sum(1 for _ in tf.data.TFRecordDataset(files, "GZIP"))
+
+
+@pytest.fixture
+def log(tmp_path):
+    write_rows(tmp_path / "log/events.csv", HEADER, GOOD)
+    return tmp_path
+
+
+def test_a_run_is_cached_until_a_file_changes(log):
+    items = str(log / "items/items.csv")
+    write_rows(log / "items/items.csv", ["item_id", "category_id", "title"], [("i1", "c1", "One"), ("i99", "c1", "")])
+    artifact, = run(log, catalog=items)
+    # 60 days of events of 5 users and 9 items, the last 28 days held out; the file adds one item.
+    assert [count(artifact, split) for split in ("train", "eval", "catalog")] == [5, 5, 10]
+    summary = json.loads((artifact / "ingest_summary.json").read_text())
+    assert (summary["events_rows_read"], summary["cut_time"], summary["catalog_rows_read"]) == (60, 32 * DAY, 2)
+    assert not (artifact / "rejected.csv").exists()
+    assert run(log, catalog=items) == [artifact]
+
+    write_rows(log / "items/items.csv", ["item_id", "category_id"], [("i1", "c1"), ("", "c1")] + [("i2", "c1")] * 18)
+    artifact = run(log, catalog=items)[1]
+    assert count(artifact, "catalog") == 9
+    assert [row[1:3] for row in csv.reader((artifact / "rejected.csv").open())] == [
+        ["row", "reason"], ["2", "missing item_id"]]
+
+
+def test_every_argument_is_part_of_the_cache_key():
+    base = {"events": "log.csv", "catalog": "items.csv", "columns": COLUMNS, "config": IngestConfig()}
+    changes = [{}, {"events": "other.csv"}, {"catalog": None}, {"columns": {}}, {"config": IngestConfig(seed=1)}]
+    keys = {json.dumps(EventExampleGen(**base | change).exec_properties, sort_keys=True) for change in changes}
+    assert len(keys) == len(changes)
+
+
+def test_many_malformed_rows_stop_the_run_and_stay_listed(log):
+    write_rows(log / "log/more.csv", HEADER, BAD * 2)
+    kept = log / "root/EventExampleGen/rejected/rejected.csv"
+    with pytest.raises(RuntimeError, match="6 of 66 rows of the events files are malformed") as stopped:
+        run(log)
+    for part in ("2 missing user_id", "2 unparsable timestamp", "2 timestamp out of range", "share = 5.0%",
+                 "more.csv,1,missing user_id", str(kept), "Fix these rows"):
+        assert part in str(stopped.value)
+    listed = list(csv.reader(kept.open()))
+    assert listed[0] == ["file", "row", "reason", "raw"]
+    assert sorted(row[1] for row in listed[1:]) == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_a_log_without_a_valid_row_stops_the_run(log):
+    write_rows(log / "log/events.csv", HEADER, BAD)
+    with pytest.raises(RuntimeError, match="3 of 3 rows of the events files are malformed"):
+        run(log, config=IngestConfig(max_rejected_share=1.0), rejected_dir=str(log / "elsewhere"))
+    assert len((log / "elsewhere/rejected.csv").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(("found", "message"), [
+    ({"events_rows_read": 0}, "the events files have no rows. Check the pattern"),
+    ({"train_users": 0}, r"no event lies before the cut at 40 .*spans 20 to 60.*Lower ingest\.holdout_days"),
+    ({"catalog_rows_rejected": {"missing item_id": 9}}, "9 of 10 rows of the catalog files are malformed"),
+])
+def test_a_run_that_read_too_little_is_stopped(tmp_path, found, message):
+    (tmp_path / "rejected.csv").write_text("file,row,reason,raw\n")
+    summary = {"events_rows_read": 10, "events_rows_rejected": {}, "catalog_rows_read": 10, "catalog_rows_rejected": {},
+               "train_users": 1, "first_time": 20, "cut_time": 40, "last_time": 60}
+    check(summary, str(tmp_path), str(tmp_path / "kept"), IngestConfig())
+    with pytest.raises(RuntimeError, match=message):
+        check(summary | found, str(tmp_path), str(tmp_path / "kept"), IngestConfig())
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"columns": {"household": "user_id"}}, "unknown standard name 'household'"),
+    ({"columns": {}}, "must have a column for 'user_id'.*'household'"),
+    ({"events": "log.txt"}, "extension must be one of"),
+    ({"catalog": "nowhere/*.parquet"}, "catalog must name at least one file, but no file matches"),
+])
+def test_wrong_arguments_are_refused(log, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        run(log, **arguments)
+
+
+def test_folders_of_the_inputs():
+    events, catalog = "gs://bucket/data/log/*/part.csv", "gs://bucket/data/items.parquet"
+    component = EventExampleGen(events=events, catalog=catalog)
+    assert component.exec_properties["input_base"] == "gs://bucket/data"
+    assert '"log/*/part.csv"' in component.exec_properties["input_config"]
+    assert '"items.parquet"' in component.exec_properties["input_config"]

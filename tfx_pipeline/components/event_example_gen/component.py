@@ -1,0 +1,76 @@
+"""The TFX component that turns an event log into the examples of a run."""
+
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+
+from google.protobuf import any_pb2, wrappers_pb2
+from tfx.components.example_gen.component import FileBasedExampleGen
+from tfx.dsl.components.base import executor_spec
+from tfx.proto import example_gen_pb2
+
+from tfx_pipeline import reading
+from tfx_pipeline.components.event_example_gen.executor import EventExampleGenExecutor
+from tfx_pipeline.config import IngestConfig
+from ulim_tf import features
+
+
+class EventExampleGen(FileBasedExampleGen):
+    """Reads an event log and a catalogue; its `examples` have the splits train, eval and catalog of `features.py`.
+
+    Beside the splits, the artifact holds `ingest_summary.json` with all counts, and `rejected.csv` if rows were left
+    out. A run is taken from the cache as long as no file of either pattern and no argument changes.
+
+    Args:
+        events: path or glob pattern of the log's files; see `tfx_pipeline/reading.py` for formats and columns.
+        catalog: the same of the catalogue's files; None derives the catalogue from the log.
+        columns: standard column name -> name in the files, for those that differ.
+        config: how the log is checked, cut and split.
+        rejected_dir: where a run that stops leaves its `rejected.csv`, since TFX deletes the artifact of a failed run;
+            None: the folder `rejected` beside the component's examples.
+
+    Raises:
+        ValueError: an unknown file extension, or an unknown standard name in `columns`.
+    """
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EventExampleGenExecutor)
+
+    def __init__(self, events: str, catalog: str | None = None, columns: Mapping[str, str] | None = None,
+                 config: IngestConfig | None = None, rejected_dir: str | None = None):
+        columns = columns or {}
+        reading.check_mapping(columns)
+        patterns = {reading.EVENTS: events} | ({reading.CATALOG: catalog} if catalog else {})
+        for pattern in patterns.values():
+            reading.check_extension(pattern)
+        settings = {
+            "columns": dict(columns),
+            "config": dataclasses.asdict(config or IngestConfig()),
+            "rejected_dir": rejected_dir,
+        }
+        packed = any_pb2.Any()
+        packed.Pack(wrappers_pb2.StringValue(value=json.dumps(settings, sort_keys=True)))
+        base, relative = _below_common_folder(patterns)
+        splits = (features.SPLIT_TRAIN, features.SPLIT_EVAL, features.SPLIT_CATALOG)
+        super().__init__(
+            input_base=base,
+            input_config=example_gen_pb2.Input(splits=[
+                example_gen_pb2.Input.Split(name=name, pattern=pattern) for name, pattern in relative.items()]),
+            output_config=example_gen_pb2.Output(split_config=example_gen_pb2.SplitConfig(splits=[
+                example_gen_pb2.SplitConfig.Split(name=name, hash_buckets=1) for name in splits])),
+            custom_config=example_gen_pb2.CustomConfig(custom_config=packed),
+        )
+
+
+def _below_common_folder(patterns: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The deepest folder that holds all files, and the patterns relative to it."""
+    parts = {name: (pattern if "://" in pattern else os.path.abspath(pattern)).split("/")
+             for name, pattern in patterns.items()}
+    folders = []
+    for level in zip(*(pattern[:-1] for pattern in parts.values())):
+        if len(set(level)) > 1 or set("*?[") & set(level[0]):
+            break
+        folders.append(level[0])
+    return "/".join(folders) or "/", {name: "/".join(pattern[len(folders):]) for name, pattern in parts.items()}

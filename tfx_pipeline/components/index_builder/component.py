@@ -1,0 +1,34 @@
+"""IndexBuilder: a trained model -> a servable with its item vectors in ScaNN indices."""
+
+from tfx import types
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from tfx_pipeline.components.index_builder.executor import MODEL, SERVABLE, TRANSFORM_GRAPH, Executor
+
+
+class IndexBuilderSpec(component_spec.ComponentSpec):
+    """Reads the model and its vocabularies, writes the servable."""
+
+    PARAMETERS = {}
+    INPUTS = {
+        MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
+        TRANSFORM_GRAPH: component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
+    }
+    OUTPUTS = {SERVABLE: component_spec.ChannelParameter(type=standard_artifacts.Model)}
+
+
+class IndexBuilder(base_component.BaseComponent):
+    """Embeds every item of the catalogue, indexes the vectors and exports the servable.
+
+    Args:
+        model: of the Trainer.
+        transform_graph: whose vocabularies the model was trained with.
+    """
+
+    SPEC_CLASS = IndexBuilderSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(self, model: types.BaseChannel, transform_graph: types.BaseChannel):
+        super().__init__(IndexBuilderSpec(
+            model=model, transform_graph=transform_graph, servable=types.Channel(type=standard_artifacts.Model)))

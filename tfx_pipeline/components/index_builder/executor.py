@@ -1,0 +1,34 @@
+"""Does the work of IndexBuilder."""
+
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
+import os
+from typing import Any
+
+import tensorflow_transform as tft
+import tf_keras as keras
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from serving.export import export_servable
+from tfx_pipeline.trainer import MODEL_FILE
+from ulim_tf import features
+
+MODEL, TRANSFORM_GRAPH, SERVABLE = "model", "transform_graph", "servable"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Loads the trained model and exports it with its indices."""
+
+    def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
+           exec_properties: dict[str, Any]) -> None:
+        """See the base class."""
+        trained = path_utils.serving_model_dir(artifact_utils.get_single_uri(input_dict[MODEL]))
+        vocabularies = tft.TFTransformOutput(artifact_utils.get_single_uri(input_dict[TRANSFORM_GRAPH]))
+        export_servable(
+            keras.models.load_model(os.path.join(trained, MODEL_FILE), compile=False),
+            vocabularies.vocabulary_file_by_name(features.ITEM_VOCABULARY),
+            vocabularies.vocabulary_file_by_name(features.CATEGORY_VOCABULARY),
+            path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict[SERVABLE])))

@@ -1,0 +1,37 @@
+"""The Transform step: one item vocabulary and one category vocabulary, shared by histories, targets and catalogue."""
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from ulim_tf import features
+
+_ITEMS = (features.EVENT_ITEM, features.TARGET_ITEM, features.CATALOG_ITEM)
+_CATEGORIES = (features.CATEGORY, features.CATALOG_CATEGORY)
+_COPIED = (features.EVENT_TIMESTAMP, features.EVENT_RANK, features.EVENT_BASKET_START, features.CATEGORY_LENGTH,
+           features.TARGET_TIMESTAMP)
+
+
+def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Maps ids to indices by falling frequency, 1 the most frequent, 0 the unknown.
+
+    The vocabularies are computed over the splits `train` and `catalog`, so they hold every item of the catalogue.
+
+    Args:
+        inputs: the sparse features of `ulim_tf/features.py`, a batch of users and catalogue items.
+
+    Returns:
+        The same names with int64 indices for ids.
+    """
+    outputs = {name: inputs[name] for name in _COPIED if name in inputs}
+    for vocabulary, names, counted in (
+            (features.ITEM_VOCABULARY, _ITEMS, (features.EVENT_ITEM, features.CATALOG_ITEM)),
+            (features.CATEGORY_VOCABULARY, _CATEGORIES, _CATEGORIES)):
+        counted_ids = tf.concat([inputs[name].values for name in counted], axis=0)
+        ranked = tft.vocabulary(counted_ids, vocab_filename=vocabulary, store_frequency=False)
+        for name in names:
+            if name in inputs:
+                index = tft.apply_vocabulary(inputs[name], ranked, default_value=features.UNKNOWN - 1)
+                outputs[name] = tf.SparseTensor(index.indices, index.values + 1, index.dense_shape)
+    return outputs

@@ -1,0 +1,559 @@
+"""Event logs and catalogues from CSV, Parquet and TFRecord files, a batch of rows at a time.
+
+Each batch is checked with vectorised rules. A row that breaks one becomes a `Rejected` record with the reason; the
+other rows of its file are kept whatever it holds. A row is named by its number, 1 for the first row of data: in CSV the
+header and blank lines do not count, in TFRecord it is the record's number.
+
+    .csv .csv.gz             first line names the columns; one row a line, so a quoted value cannot hold a line break
+    .parquet
+    .tfrecord .tfrecord.gz   tf.Example, one value a feature; a float feature is float32: too coarse for timestamps,
+    .tfrecords .tfrecords.gz write those as int64
+
+Ids are read as text whatever their type (the integer 123 and the float 123.0 are both "123") and kept as they stand,
+surrounding spaces included, because a client sends them so. Timestamps are unix seconds: integers, floats (rounded
+down), numeric text, or a Parquet time or date. A row without `group_id` in a log that has groups goes into a basket of
+the user's ungrouped events of that second. `event_type` may be named in a mapping; it is not read yet.
+"""
+
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
+import csv
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+import tensorflow as tf
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
+
+from tfx_pipeline.sequences import Events, Ids
+
+EVENTS = "events"
+CATALOG = "catalog"
+REQUIRED = {EVENTS: ("user_id", "item_id", "category_id", "timestamp"), CATALOG: ("item_id", "category_id")}
+OPTIONAL = {EVENTS: ("group_id",), CATALOG: ("title",)}
+_NOT_READ_YET = ("event_type",)
+
+BATCH_ROWS = 65_536
+_CSV_BLOCK_BYTES = 1 << 22
+_YEAR_2100 = 4_102_444_800
+
+_INVALID_UTF8 = "invalid UTF-8"
+_BAD_QUOTES = "malformed quotes (a quoted value must end on its own line)"
+_WRONG_WIDTH = "wrong number of columns"
+_NOT_AN_EXAMPLE = "not a tf.Example"
+_UNPARSABLE_TIME = "unparsable timestamp"
+_TIME_OUT_OF_RANGE = "timestamp out of range: not unix seconds; milliseconds?"
+
+
+class Rejected(NamedTuple):
+    """A row that was left out: its file, its number from 1, why, and what it held."""
+
+    file: str
+    row: int
+    reason: str
+    raw: str
+
+
+class CatalogRows(NamedTuple):
+    """Rows of a catalogue file, in the file's order: Ids [E]; a title may be empty."""
+
+    item_id: Ids
+    category_id: Ids
+    title: Ids
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Files of one kind and where each standard column is in them.
+
+    Attributes:
+        kind: EVENTS or CATALOG.
+        files: paths, ascending.
+        columns: standard name -> name in the files, for the columns that they have.
+    """
+
+    kind: str
+    files: tuple[str, ...]
+    columns: Mapping[str, str]
+
+
+def check_mapping(columns: Mapping[str, str]) -> None:
+    """Raises ValueError if the mapping has a name on its left that is not a standard one."""
+    standard = (*REQUIRED[EVENTS], *OPTIONAL[EVENTS], *OPTIONAL[CATALOG], *_NOT_READ_YET)
+    for name in columns:
+        if name not in standard:
+            raise ValueError(f"columns must map standard names to the file's names, got the unknown standard name "
+                             f"{name!r} (for {columns[name]!r}). The standard names are {', '.join(standard)}: write "
+                             f"for example --columns user_id={columns[name]}.")
+
+
+def check_extension(path: str) -> None:
+    """Raises ValueError if no reader handles the path's extension."""
+    if not path.endswith(tuple(_FORMATS)):
+        raise ValueError(f"file extension must be one of {', '.join(_FORMATS)}, got {path!r}. "
+                         "Convert the file, or rename it if it is of one of these formats.")
+
+
+def find(kind: str, pattern: str, columns: Mapping[str, str]) -> Source:
+    """Finds the files of a pattern and the columns in them.
+
+    Args:
+        kind: EVENTS or CATALOG.
+        pattern: a path, or one with `*` and `?`.
+        columns: standard name -> name in the files. A catalogue may also use the standard name of a mapped column, so
+            that one mapping serves a log and a catalogue that differ in it.
+
+    Raises:
+        ValueError: no file matches, an extension is unknown, a file cannot be read, a required or mapped column is
+            missing, or the files do not have the same columns.
+    """
+    check_mapping(columns)
+    files = tuple(sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list))
+    if not files:
+        raise ValueError(f"{kind} must name at least one file, but no file matches {pattern!r}. "
+                         "Check the path; a directory needs a pattern such as DIR/*.parquet.")
+    for path in files:
+        check_extension(path)
+    located = [_locate(kind, path, columns) for path in files]
+    for path, found in zip(files, located):
+        if found != located[0]:
+            raise ValueError(f"{kind} files must all have the same columns, but {files[0]!r} has "
+                             f"{_as_text(located[0])} and {path!r} has {_as_text(found)}. "
+                             "Read them in separate runs, or add the column to all.")
+    return Source(kind, files, located[0])
+
+
+def read_events(path: str, columns: Mapping[str, str]) -> Iterator[tuple[Events, list[Rejected]]]:
+    """Reads one file of an event log.
+
+    Args:
+        path: of the file.
+        columns: standard name -> name in the file, as in `Source`.
+
+    Yields:
+        The good rows of a batch, and its bad ones.
+    """
+    names = [*REQUIRED[EVENTS], *(["group_id"] if "group_id" in columns else [])]
+    for batch in _read(path, {name: columns[name] for name in names}):
+        check = _Check(path, batch)
+        ids = {name: check.required_text(name) for name in ("user_id", "item_id", "category_id")}
+        timestamp = check.timestamp()
+        group = check.optional_text("group_id") if "group_id" in columns else None
+        good, rejected = check.result()
+        timestamp = timestamp[good]
+        yield Events(
+            **{name: _ids(column, good) for name, column in ids.items()},
+            timestamp=timestamp,
+            group_id=None if group is None else _group_ids(group, good, timestamp),
+        ), rejected
+
+
+def read_catalog(path: str, columns: Mapping[str, str]) -> Iterator[tuple[CatalogRows, list[Rejected]]]:
+    """Reads one file of a catalogue; arguments and yields as in `read_events`."""
+    for batch in _read(path, columns):
+        check = _Check(path, batch)
+        item, category = check.required_text("item_id"), check.required_text("category_id")
+        title = check.optional_text("title") if "title" in columns else pa.nulls(len(item), pa.string())
+        good, rejected = check.result()
+        yield CatalogRows(_ids(item, good), _ids(category, good), _ids(title.fill_null(""), good)), rejected
+
+
+# ---------------------------------------------------------------------------------------------------- columns of a file
+
+
+def _locate(kind: str, path: str, columns: Mapping[str, str]) -> dict[str, str]:
+    """Standard name -> name in the file, for the standard columns it has."""
+    try:
+        with _open(path) as stream:
+            present = _FORMATS[_extension(path)].header(stream, path)
+    except (pa.ArrowInvalid, tf.errors.DataLossError, OSError, StopIteration) as error:
+        raise ValueError(f"{kind} file {path!r} cannot be read as {_extension(path)}: {str(error) or 'it is empty'}. "
+                         "Write it again, or leave it out of the pattern.") from error
+    located = {}
+    for name in REQUIRED[kind] + OPTIONAL[kind]:
+        wanted = columns.get(name, name)
+        if kind == CATALOG and wanted not in present:
+            wanted = name
+        if wanted in present:
+            located[name] = wanted
+        elif name in REQUIRED[kind] or name in columns:
+            raise ValueError(f"{kind} file {path!r} must have a column for {name!r}, but has no {wanted!r}; its "
+                             f"columns are {', '.join(map(repr, present))}. Name the right one with "
+                             f"--columns {name}=ITS_NAME.")
+    return located
+
+
+def _as_text(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={actual}" for name, actual in columns.items())
+
+
+# ------------------------------------------------------------------------------------------------------- rows of a file
+
+
+class _Batch(NamedTuple):
+    """Rows of a file by standard column name, each row's number, and rows that could not even be split into columns."""
+
+    columns: dict[str, pa.Array]
+    row: np.ndarray
+    several: dict[str, np.ndarray]  # TFRecord: which rows hold several values of a column
+    malformed: list[Rejected]
+
+
+class _Format(NamedTuple):
+    header: Callable[[BinaryIO, str], Sequence[str]]
+    rows: Callable[[BinaryIO, str, Mapping[str, str]], Iterator[_Batch]]
+
+
+def _extension(path: str) -> str:
+    return next(extension for extension in _FORMATS if path.endswith(extension))
+
+
+def _open(path: str) -> BinaryIO:
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def _read(path: str, columns: Mapping[str, str]) -> Iterator[_Batch]:
+    with _open(path) as stream:
+        yield from _FORMATS[_extension(path)].rows(stream, path, columns)
+
+
+def _csv_blocks(stream: BinaryIO, path: str) -> Iterator[bytes]:
+    """Whole lines, some megabytes at a time, the header line first on its own."""
+    if path.endswith(".gz"):
+        stream = pa.CompressedInputStream(stream, "gzip")
+    rest, header = b"", None
+    while block := stream.read(_CSV_BLOCK_BYTES):
+        rest += block
+        if header is None and b"\n" in (text := rest.lstrip(b"\r\n")):
+            header, _, rest = text.partition(b"\n")
+            yield header
+        lines, newline, tail = rest.rpartition(b"\n")
+        if header is not None and newline:
+            yield lines
+            rest = tail
+    if rest.strip():
+        yield rest
+
+
+def _csv_names(header: bytes) -> list[str]:
+    return next(csv.reader([header.decode("utf-8-sig", "replace").rstrip("\r")]))
+
+
+def _csv_header(stream: BinaryIO, path: str) -> list[str]:
+    return _csv_names(next(_csv_blocks(stream, path)))
+
+
+def _csv_rows(stream: BinaryIO, path: str, columns: Mapping[str, str]) -> Iterator[_Batch]:
+    blocks = _csv_blocks(stream, path)
+    names = _csv_names(next(blocks))
+    first = 1
+    for block in blocks:
+        if not block.strip(b"\r\n"):
+            continue
+        block, faults = _replace_faulty_lines(block, len(names))
+        malformed = []
+
+        def reject(row: pyarrow.csv.InvalidRow, first=first, faults=faults, malformed=malformed) -> str:
+            reason, raw = faults.get(row.text, (_WRONG_WIDTH, row.text))
+            malformed.append(Rejected(path, first - 1 + row.number, reason, raw))
+            return "skip"
+
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(block),
+            pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
+            pyarrow.csv.ParseOptions(invalid_row_handler=reject),
+            pyarrow.csv.ConvertOptions(include_columns=list(dict.fromkeys(columns.values())),
+                                       column_types={name: pa.binary() for name in columns.values()}))
+        rows = table.num_rows + len(malformed)
+        bad = np.array([rejected.row for rejected in malformed], dtype=np.int64)
+        yield _Batch(
+            columns={name: table[actual].combine_chunks() for name, actual in columns.items()},
+            row=np.setdiff1d(np.arange(first, first + rows), bad, assume_unique=True),
+            several={},
+            malformed=malformed,
+        )
+        first += rows
+
+
+def _replace_faulty_lines(block: bytes, width: int) -> tuple[bytes, dict[str, tuple[str, str]]]:
+    """Makes lines that would derail the CSV parser plainly too wide, so that it reports and skips them.
+
+    An open quote would swallow the good lines after it, and the parser cannot report a line that is not UTF-8.
+
+    Returns:
+        The block, and replacement line -> (reason, the line it stands for).
+    """
+    is_text = _is_utf8(block)
+    if is_text and b'"' not in block:
+        return block, {}
+    lines = block.split(b"\n")
+    faults = {}
+    for index, line in enumerate(lines):
+        if (b'"' in line or not (is_text or _is_utf8(line))) and (reason := _fault(line, width)):
+            replacement = f"\0{index}" + "," * width
+            faults[replacement] = (reason, _readable(line.rstrip(b"\r")))
+            lines[index] = replacement.encode()
+    return b"\n".join(lines), faults
+
+
+def _fault(line: bytes, width: int) -> str | None:
+    try:
+        fields = next(csv.reader([_readable(line.rstrip(b"\r"))], strict=True))
+    except csv.Error:
+        return _BAD_QUOTES
+    return None if len(fields) == width else _WRONG_WIDTH
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _readable(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
+
+
+def _parquet_header(stream: BinaryIO, path: str) -> list[str]:
+    return pyarrow.parquet.ParquetFile(stream).schema_arrow.names
+
+
+def _parquet_rows(stream: BinaryIO, path: str, columns: Mapping[str, str]) -> Iterator[_Batch]:
+    first = 1
+    batches = pyarrow.parquet.ParquetFile(stream).iter_batches(
+        BATCH_ROWS, columns=list(dict.fromkeys(columns.values())), use_threads=False)
+    for batch in batches:
+        yield _Batch(
+            columns={name: batch.column(batch.schema.get_field_index(actual)) for name, actual in columns.items()},
+            row=np.arange(first, first + batch.num_rows),
+            several={},
+            malformed=[],
+        )
+        first += batch.num_rows
+
+
+def _tfrecord_batches(path: str, size: int) -> Iterator[np.ndarray]:
+    records = tf.data.TFRecordDataset(path, compression_type="GZIP" if path.endswith(".gz") else "")
+    return records.batch(size).as_numpy_iterator()
+
+
+def _tfrecord_header(stream: BinaryIO, path: str) -> list[str]:
+    # A record has the features it likes: those of the file are taken from its first thousand readable ones.
+    examples = (_parse(record) for record in next(_tfrecord_batches(path, 1000)))
+    return sorted({name for example in examples if example for name in example.features.feature})
+
+
+def _tfrecord_rows(stream: BinaryIO, path: str, columns: Mapping[str, str]) -> Iterator[_Batch]:
+    decoder = ExamplesToRecordBatchDecoder()
+    first = 1
+    for records in _tfrecord_batches(path, BATCH_ROWS):
+        row = np.arange(first, first + len(records))
+        first += len(records)
+        malformed = []
+        try:
+            batch = decoder.DecodeBatch(list(records))
+            lists = {name: _feature(batch, actual) for name, actual in columns.items()}
+        except Exception:  # the decoder gives up on a whole batch for one bad record, with any kind of error
+            examples = [_parse(record) for record in records]
+            readable = np.array([example is not None for example in examples])
+            malformed = [Rejected(path, int(number), _NOT_AN_EXAMPLE, _readable(record[:200]))
+                         for number, record in zip(row[~readable], records[~readable])]
+            row, examples = row[readable], [example for example in examples if example is not None]
+            lists = {name: pa.array([_values_as_bytes(example, actual) for example in examples], pa.list_(pa.binary()))
+                     for name, actual in columns.items()}
+        length = {name: pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
+                  for name, values in lists.items()}
+        yield _Batch(
+            columns={name: _first_value(values, length[name]) for name, values in lists.items()},
+            row=row,
+            several={name: counts > 1 for name, counts in length.items()},
+            malformed=malformed,
+        )
+
+
+def _parse(record: bytes) -> tf.train.Example | None:
+    try:
+        return tf.train.Example.FromString(record)
+    except Exception:  # each protobuf backend has a DecodeError of its own
+        return None
+
+
+def _feature(batch: pa.RecordBatch, name: str) -> pa.Array:
+    index = batch.schema.get_field_index(name)
+    return batch.column(index) if index >= 0 else pa.nulls(batch.num_rows, pa.list_(pa.binary()))
+
+
+def _values_as_bytes(example: tf.train.Example, name: str) -> list[bytes]:
+    feature = example.features.feature[name]
+    if feature.HasField("int64_list"):
+        return [b"%d" % value for value in feature.int64_list.value]
+    if feature.HasField("float_list"):
+        return [b"%d" % value if value.is_integer() else b"%r" % value for value in feature.float_list.value]
+    return list(feature.bytes_list.value)
+
+
+def _first_value(values: pa.Array, length: np.ndarray) -> pa.Array:
+    starts = np.cumsum(length) - length
+    return values.flatten().take(pa.array(starts, pa.int64(), mask=length == 0))
+
+
+_FORMATS = {
+    ".csv": _Format(_csv_header, _csv_rows),
+    ".csv.gz": _Format(_csv_header, _csv_rows),
+    ".parquet": _Format(_parquet_header, _parquet_rows),
+    ".tfrecord": _Format(_tfrecord_header, _tfrecord_rows),
+    ".tfrecord.gz": _Format(_tfrecord_header, _tfrecord_rows),
+    ".tfrecords": _Format(_tfrecord_header, _tfrecord_rows),
+    ".tfrecords.gz": _Format(_tfrecord_header, _tfrecord_rows),
+}
+
+
+# --------------------------------------------------------------------------------------------------------------- checks
+
+
+class _Check:
+    """Reads the columns of a batch by the rules of the log, and remembers the first rule that each row breaks."""
+
+    def __init__(self, path: str, batch: _Batch):
+        self._path = path
+        self._batch = batch
+        self._reasons: list[str] = []
+        self._reason = np.full(len(batch.row), -1)
+        for name, rows in batch.several.items():
+            self._reject(rows, f"several values of {name}")
+
+    def required_text(self, name: str) -> pa.Array:
+        """string [E]; null, empty and blank values are rejected."""
+        text = self.optional_text(name)
+        self._reject(_mask(pc.is_null(text)), f"missing {name}")
+        return text
+
+    def optional_text(self, name: str) -> pa.Array:
+        """string [E]; null where the column is null, empty or blank."""
+        try:
+            text, invalid = _text(self._batch.columns[name])
+        except pa.ArrowNotImplementedError as error:
+            raise ValueError(f"column for {name!r} of {self._path!r} must hold text or numbers, got "
+                             f"{self._batch.columns[name].type}. Write it as text.") from error
+        self._reject(invalid, f"{_INVALID_UTF8} in {name}")
+        return text
+
+    def timestamp(self) -> np.ndarray:
+        """int64 [E], unix seconds; 0 where there is none."""
+        seconds, invalid = _seconds(self._batch.columns["timestamp"])
+        parsed = np.isfinite(seconds)
+        in_range = parsed & (seconds > 0) & (seconds < _YEAR_2100)
+        self._reject(invalid, f"{_INVALID_UTF8} in timestamp")
+        self._reject(~parsed, _UNPARSABLE_TIME)
+        self._reject(~in_range, _TIME_OUT_OF_RANGE)
+        return np.where(in_range, seconds, 0).astype(np.int64)
+
+    def result(self) -> tuple[np.ndarray, list[Rejected]]:
+        """Which rows are good, bool [E], and the bad ones, those malformed from the start included."""
+        bad = np.flatnonzero(self._reason >= 0)
+        columns = [_plain(column).take(pa.array(bad)) for column in self._batch.columns.values()]
+        rejected = [
+            Rejected(self._path, int(self._batch.row[index]), self._reasons[self._reason[index]],
+                     json.dumps({name: _raw(column[place]) for name, column in zip(self._batch.columns, columns)},
+                                ensure_ascii=False))
+            for place, index in enumerate(bad)
+        ]
+        return self._reason < 0, sorted(self._batch.malformed + rejected, key=lambda row: row.row)
+
+    def _reject(self, rows: np.ndarray, reason: str) -> None:
+        self._reason[rows & (self._reason < 0)] = len(self._reasons)
+        self._reasons.append(reason)
+
+
+def _text(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """string [E], null where missing, and which values are not UTF-8, bool [E]."""
+    column = _plain(column)
+    if pa.types.is_floating(column.type):
+        column = _whole_numbers(column)
+    invalid = np.zeros(len(column), dtype=bool)
+    if pa.types.is_large_binary(column.type):
+        try:
+            column = column.cast(pa.large_string())
+        except pa.ArrowInvalid:
+            values = column.to_pylist()
+            invalid = np.array([value is not None and not _is_utf8(value) for value in values])
+            column = pa.array(["?" if bad else value for bad, value in zip(invalid, values)], pa.large_string())
+    text = column.cast(pa.string())
+    blank = pc.equal(pc.utf8_trim_whitespace(text), "")
+    return pc.if_else(blank, pa.scalar(None, pa.string()), text), invalid
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """The same values, not dictionary-encoded, and text as bytes: what a file calls a string need not be UTF-8."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    is_text = any(test(column.type) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary,
+                                                 pa.types.is_fixed_size_binary))
+    return column.cast(pa.large_binary()) if is_text else column
+
+
+def _whole_numbers(column: pa.Array) -> pa.Array:
+    """Floats as text, whole ones without a fraction: integer ids become floats in many a table with a missing one."""
+    value = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    finite = np.isfinite(value)
+    whole = finite & (np.floor(value) == value) & (np.abs(value) < 2.0**53)
+    integers = pa.array(np.where(whole, value, 0).astype(np.int64)).cast(pa.string())
+    others = pa.array(np.where(finite, value, 0), mask=~finite).cast(pa.string())
+    return pc.if_else(pa.array(whole), integers, others)
+
+
+def _seconds(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Whole seconds float64 [E], not finite where there is no number, and which values are not UTF-8, bool [E]."""
+    column = _plain(column)
+    valid = np.zeros(len(column), dtype=bool)
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("ms"))
+    if pa.types.is_timestamp(column.type):
+        per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
+        ticks = column.cast(pa.int64())
+        whole = ticks.fill_null(0).to_numpy(zero_copy_only=False) // per_second
+        return np.where(_mask(column.is_null()), np.nan, whole), valid
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        numbers, invalid = column.cast(pa.float64(), safe=False), valid
+    else:
+        text, invalid = _text(column)
+        text = pc.utf8_trim_whitespace(text)
+        numeric = pc.match_substring_regex(text, r"^-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+        numbers = pc.if_else(numeric, text, pa.scalar(None, pa.string())).cast(pa.float64())
+    return np.floor(numbers.to_numpy(zero_copy_only=False)), invalid
+
+
+def _mask(column: pa.Array) -> np.ndarray:
+    return column.to_numpy(zero_copy_only=False).astype(bool)
+
+
+def _ids(text: pa.Array, good: np.ndarray) -> Ids:
+    """The good rows of a text column without nulls in them."""
+    encoded = text.filter(pa.array(good)).dictionary_encode()
+    values = encoded.dictionary.cast(pa.binary()).to_numpy(zero_copy_only=False)
+    distinct = Ids.of(values)
+    return Ids(distinct.code[encoded.indices.to_numpy(zero_copy_only=False)], distinct.value)
+
+
+def _group_ids(group: pa.Array, good: np.ndarray, timestamp: np.ndarray) -> Ids:
+    """Group ids; a good row without one gets a name that its second makes and no real group has."""
+    group = group.filter(pa.array(good))
+    second = pc.binary_join_element_wise("\0", pa.array(timestamp).cast(pa.string()), "")
+    return _ids(pc.coalesce(group, second), np.ones(len(timestamp), dtype=bool))
+
+
+def _raw(value: pa.Scalar) -> Any:
+    value = value.as_py()
+    if isinstance(value, bytes):
+        return _readable(value)
+    return value if value is None or isinstance(value, (int, float, str)) else str(value)

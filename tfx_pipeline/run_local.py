@@ -1,0 +1,164 @@
+"""Runs the pipeline on this machine: `python -m tfx_pipeline.run_local --events log.csv --workdir DIR`.
+
+Writes the servable to DIR/serving/ulim/<version>/, ML Metadata to DIR/metadata.sqlite, artifacts to DIR/pipeline and
+the full log to DIR/pipeline.log. A second run reuses every step whose inputs and settings have not changed.
+"""
+
+import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
+
+import argparse
+import dataclasses
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from absl import logging as absl_logging
+from tfx import v1 as tfx
+from tfx.orchestration import metadata
+
+from tfx_pipeline import run_summary
+from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.pipeline import NAME, create_pipeline
+from ulim_tf import config as settings
+
+_EXAMPLES = """example:
+  python -m tfx_pipeline.run_local --events transactions.parquet --catalog products.parquet --workdir runs/shop \\
+      --columns user_id=household_id,item_id=product_id
+"""
+
+
+class PipelineFailed(RuntimeError):
+    """A step failed; the message names it and says where the full log is."""
+
+
+def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir: Path,
+        config: PipelineConfig) -> run_summary.Run:
+    """Runs the pipeline and prints each step as it starts and a summary at the end.
+
+    Args:
+        events: file or glob of the event log.
+        catalog: file or glob of the item catalogue, or None.
+        columns: standard column name -> name in the log.
+        workdir: DIR of the module's description; made if missing.
+        config: all settings.
+
+    Returns:
+        What each step did.
+
+    Raises:
+        PipelineFailed: a step failed. Nothing was pushed.
+    """
+    workdir = workdir.absolute()
+    workdir.mkdir(parents=True, exist_ok=True)
+    connection = metadata.sqlite_metadata_connection_config(str(workdir / "metadata.sqlite"))
+    pipeline = create_pipeline(
+        events=os.path.abspath(events), catalog=catalog and os.path.abspath(catalog), columns=columns,
+        root=workdir / "pipeline", serving=workdir / "serving" / NAME, rejected=workdir / "rejected", config=config,
+        metadata=connection)
+    log = workdir / "pipeline.log"
+    with _logged_to(log, steps=len(pipeline.components)) as progress:
+        try:
+            tfx.orchestration.LocalDagRunner().run(pipeline)
+        except Exception as error:
+            raise PipelineFailed(f"{progress.step} failed: {error}\nThe full log is {log}. Nothing was pushed."
+                                 ) from error
+    summary = run_summary.read(connection)
+    print(run_summary.table(summary), flush=True)
+    return summary
+
+
+class _logged_to(logging.Handler):
+    """While entered, TFX's log goes to a file, and the console gets a line as each step starts."""
+
+    _STEP = re.compile(r"Component (\w+) is running\.")
+
+    def __init__(self, file: Path, steps: int):
+        super().__init__(logging.INFO)
+        self._file, self._steps, self._started = logging.FileHandler(file, mode="w"), steps, 0
+        self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        self.step = "starting the pipeline"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._file.emit(record)
+        if found := self._STEP.match(record.getMessage()):
+            self._started += 1
+            self.step = found.group(1)
+            print(f"[{self._started}/{self._steps}] {self.step}", flush=True)
+
+    def __enter__(self) -> "_logged_to":
+        root = logging.getLogger()
+        self._before = root.handlers, root.level
+        root.handlers = [self]
+        root.setLevel(logging.INFO)
+        absl_logging.set_verbosity(absl_logging.INFO)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        root = logging.getLogger()
+        root.handlers, root.level = self._before
+        self._file.close()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code: 0 pushed or up to date, 1 a step failed, 2 wrong arguments."""
+    parser = argparse.ArgumentParser("python -m tfx_pipeline.run_local", description=__doc__.split("\n")[0],
+                                     epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", required=True, metavar="FILE_OR_GLOB",
+                        help="event log: CSV(.gz), Parquet or TFRecord with user_id, item_id, category_id, timestamp "
+                             "(unix seconds), and group_id if events come in baskets")
+    parser.add_argument("--catalog", metavar="FILE", help="item_id, category_id, title; derived from the log if absent")
+    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="everything is written below it")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of settings; the rest keep their defaults")
+    parser.add_argument("--columns", default="", metavar="STANDARD=NAME,...",
+                        help="how the log calls the standard columns")
+    parser.add_argument("--train_steps", type=int, metavar="N", help="overrides training.steps")
+    parser.add_argument("--seed", type=int, metavar="N", help="overrides training.seed and ingest.seed")
+    args = parser.parse_args(argv)
+    try:
+        config = _config(args.config, args.train_steps, args.seed)
+        columns = parse_columns(args.columns)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    start = time.monotonic()
+    try:
+        run(events=args.events, catalog=args.catalog, columns=columns, workdir=args.workdir, config=config)
+    except PipelineFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"done in {(time.monotonic() - start) / 60:.1f} minutes")
+    return 0
+
+
+def _config(file: Path | None, train_steps: int | None, seed: int | None) -> PipelineConfig:
+    config = settings.load(PipelineConfig, file) if file else PipelineConfig()
+    training, ingest = config.training, config.ingest
+    if train_steps is not None:
+        training = dataclasses.replace(training, steps=train_steps)
+    if seed is not None:
+        training, ingest = dataclasses.replace(training, seed=seed), dataclasses.replace(ingest, seed=seed)
+    return dataclasses.replace(config, training=training, ingest=ingest)
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """'user_id=household_id,...' -> standard name to name in the log.
+
+    Raises:
+        ValueError: a part without '='.
+    """
+    columns = {}
+    for part in filter(None, text.split(",")):
+        standard, equals, name = part.partition("=")
+        if not (standard and equals and name):
+            raise ValueError(f"--columns takes STANDARD=NAME pairs joined by commas, got {part!r}. "
+                             "Write for example --columns user_id=household_id,item_id=product_id")
+        columns[standard.strip()] = name.strip()
+    return columns
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""What each step of the latest run did, read back from ML Metadata."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow_transform as tft
+from ml_metadata.proto import metadata_store_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tfx.orchestration import metadata
+
+from tfx_pipeline.components.event_example_gen.executor import SUMMARY_FILE
+from ulim_tf import features
+
+
+class Step(NamedTuple):
+    """One component of a run."""
+
+    name: str
+    cached: bool
+    seconds: float
+    outputs: dict[str, Path]  # output name -> folder of the artifact
+    pushed: Path | None  # version folder, of the Pusher alone
+
+
+class Run(NamedTuple):
+    """The steps of a run, in the order they ran."""
+
+    steps: list[Step]
+
+    @property
+    def servable(self) -> Path:
+        """The version folder that this run, or the run it was cached from, pushed."""
+        return next(step.pushed for step in self.steps if step.pushed)
+
+    def example_files(self, split: str) -> list[str]:
+        """TFRecord files of a split of the examples, as they were before Transform."""
+        examples = next(step.outputs["examples"] for step in self.steps if "examples" in step.outputs)
+        return sorted(str(file) for file in (examples / f"Split-{split}").iterdir())
+
+    @property
+    def ingest(self) -> dict[str, object]:
+        """The counters of the ingest (`tfx_pipeline/beam_transforms.py`)."""
+        return next(_ingest_summary(step) for step in self.steps if "examples" in step.outputs)
+
+
+def read(connection: metadata_store_pb2.ConnectionConfig) -> Run:
+    """Reads the newest run.
+
+    Args:
+        connection: to the ML Metadata store of the pipeline.
+    """
+    with metadata.Metadata(connection) as handle:
+        store = handle.store
+        newest = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
+        executions = sorted(store.get_executions_by_context(newest.id), key=lambda execution: execution.id)
+        names = {kind.id: kind.name.rpartition(".")[2] for kind in store.get_execution_types()}
+        return Run([_step(store, names[execution.type_id], execution) for execution in executions])
+
+
+def _step(store, name: str, execution: metadata_store_pb2.Execution) -> Step:
+    events = [event for event in store.get_events_by_execution_ids([execution.id])
+              if event.type == metadata_store_pb2.Event.OUTPUT]
+    artifacts = {artifact.id: artifact for artifact in store.get_artifacts_by_id([e.artifact_id for e in events])}
+    outputs = {event.path.steps[0].key: artifacts[event.artifact_id] for event in events}
+    pushed = [artifact.custom_properties["pushed_destination"].string_value for artifact in outputs.values()
+              if "pushed_destination" in artifact.custom_properties]
+    return Step(
+        name=name,
+        cached=execution.last_known_state == metadata_store_pb2.Execution.CACHED,
+        seconds=(execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000,
+        outputs={key: Path(artifact.uri) for key, artifact in outputs.items()},
+        pushed=Path(pushed[0]) if pushed else None)
+
+
+def table(run: Run) -> str:
+    """The summary that a run ends with: a line for each step, with its duration and what it gave."""
+    lines = [f"{'step':<18} {'seconds':>8}  result"]
+    for step in run.steps:
+        duration = "cached" if step.cached else f"{step.seconds:.1f}"
+        lines.append(f"{step.name:<18} {duration:>8}  {_RESULTS.get(step.name, lambda _: '')(step)}")
+    return "\n".join(lines)
+
+
+def _ingest_summary(step: Step) -> dict[str, object]:
+    return json.loads((step.outputs["examples"] / SUMMARY_FILE).read_text())
+
+
+def _ingest(step: Step) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in _ingest_summary(step).items())
+
+
+def _anomalies(step: Step) -> str:
+    found = {}
+    for file in sorted(step.outputs["anomalies"].glob("Split-*/SchemaDiff.pb")):
+        anomalies = anomalies_pb2.Anomalies.FromString(file.read_bytes()).anomaly_info
+        found.update({name: info.short_description for name, info in anomalies.items()})
+    return f"{len(found)} anomalies" + "".join(f"; {name}: {what}" for name, what in found.items())
+
+
+def _vocabularies(step: Step) -> str:
+    output = tft.TFTransformOutput(str(step.outputs["transform_graph"]))
+    return (f"{output.vocabulary_size_by_name(features.ITEM_VOCABULARY):,} items, "
+            f"{output.vocabulary_size_by_name(features.CATEGORY_VOCABULARY):,} categories")
+
+
+def _servable_size(step: Step) -> str:
+    size = sum(file.stat().st_size for file in step.outputs["servable"].rglob("*") if file.is_file())
+    return f"{size / 2**20:.0f} MiB"
+
+
+_RESULTS: dict[str, Callable[[Step], str]] = {
+    "EventExampleGen": _ingest,
+    "ExampleValidator": _anomalies,
+    "Transform": _vocabularies,
+    "IndexBuilder": _servable_size,
+    "Pusher": lambda step: str(step.pushed),
+}
