@@ -4,4 +4,4 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import ulim_tf  # noqa: E402, F401
+import ulim_tf  # noqa: F401

@@ -37,6 +37,7 @@ REJECTED_HEADER = "file,row,reason,raw"
 SUMMARY = "summary"
 
 _COUNTS = "counts"
+_ITEMS_PER_EXAMPLE = 1024
 _ZERO_COUNTS = (
     "events_rows_read", "events", "users", "items", "categories", "category_conflicts", "events_cut_by_max_history",
     "train_users", "held_out_baskets", "eval_users", "target_items", "target_items_unseen", "catalog_rows_read",
@@ -255,9 +256,11 @@ def _several(ids: Ids) -> int:
 
 
 def _catalog_examples(catalog: Catalog) -> Iterator[bytes]:
-    for item, category, title in zip(catalog.item_id, catalog.category_id, catalog.title):
-        yield _example({features.CATALOG_ITEM: [item], features.CATALOG_CATEGORY: [category],
-                        features.CATALOG_TITLE: [title]})
+    for start in range(0, len(catalog.item_id), _ITEMS_PER_EXAMPLE):
+        chunk = slice(start, start + _ITEMS_PER_EXAMPLE)
+        yield _example({features.CATALOG_ITEM: catalog.item_id[chunk],
+                        features.CATALOG_CATEGORY: catalog.category_id[chunk],
+                        features.CATALOG_TITLE: catalog.title[chunk]})
 
 
 # ---------------------------------------------------------------------------------------------------------------- users
@@ -330,9 +333,11 @@ def _stored(history: UserHistory) -> dict[str, Sequence[bytes] | np.ndarray]:
 
 def _example(values: Mapping[str, Sequence[Any] | np.ndarray]) -> bytes:
     example = tf.train.Example()
-    for name, column in values.items():
-        feature = example.features.feature[name]
-        (feature.bytes_list if isinstance(column[0], bytes) else feature.int64_list).value.extend(column)
+    feature = example.features.feature
+    for name in features.BYTES:
+        feature[name].bytes_list.value.extend(values.get(name, ()))
+    for name in features.INTEGERS:
+        feature[name].int64_list.value.extend(values.get(name, ()))
     return example.SerializeToString(deterministic=True)
 
 

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
-from tfx.dsl.components.base import executor_spec
 
-from tfx_pipeline.components.atomic_pusher.executor import Executor as AtomicPusher
 from tfx_pipeline.components.event_example_gen.component import EventExampleGen
 from tfx_pipeline.components.index_builder.component import IndexBuilder
+from tfx_pipeline.components.pusher.component import Pusher
 from tfx_pipeline.config import PipelineConfig
 from ulim_tf import config as settings
 from ulim_tf import features
@@ -60,11 +59,10 @@ def create_pipeline(*, events: str, catalog: str | None, columns: Mapping[str, s
 
     index_builder = IndexBuilder(trainer.outputs["model"], transform.outputs["transform_graph"])
 
-    pusher = tfx.components.Pusher(
+    pusher = Pusher(
         model=index_builder.outputs["servable"],
         push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(serving))),
-        custom_executor_spec=executor_spec.ExecutorClassSpec(AtomicPusher))
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(serving))))
 
     return tfx.dsl.Pipeline(
         pipeline_name=NAME,

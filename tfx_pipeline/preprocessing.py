@@ -9,8 +9,6 @@ from ulim_tf import features
 
 _ITEMS = (features.EVENT_ITEM, features.TARGET_ITEM, features.CATALOG_ITEM)
 _CATEGORIES = (features.CATEGORY, features.CATALOG_CATEGORY)
-_COPIED = (features.EVENT_TIMESTAMP, features.EVENT_RANK, features.EVENT_BASKET_START, features.CATEGORY_LENGTH,
-           features.TARGET_TIMESTAMP)
 
 
 def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -24,14 +22,11 @@ def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:
     Returns:
         The same names with int64 indices for ids.
     """
-    outputs = {name: inputs[name] for name in _COPIED if name in inputs}
-    for vocabulary, names, counted in (
-            (features.ITEM_VOCABULARY, _ITEMS, (features.EVENT_ITEM, features.CATALOG_ITEM)),
-            (features.CATEGORY_VOCABULARY, _CATEGORIES, _CATEGORIES)):
-        counted_ids = tf.concat([inputs[name].values for name in counted], axis=0)
-        ranked = tft.vocabulary(counted_ids, vocab_filename=vocabulary, store_frequency=False)
+    outputs = {name: inputs[name] for name in features.INTEGERS}
+    for vocabulary, names in ((features.ITEM_VOCABULARY, _ITEMS), (features.CATEGORY_VOCABULARY, _CATEGORIES)):
+        # Only the splits that are analysed are counted, and the held-out targets are in neither of them.
+        ranked = tft.vocabulary(tf.concat([inputs[name].values for name in names], axis=0), vocab_filename=vocabulary)
         for name in names:
-            if name in inputs:
-                index = tft.apply_vocabulary(inputs[name], ranked, default_value=features.UNKNOWN - 1)
-                outputs[name] = tf.SparseTensor(index.indices, index.values + 1, index.dense_shape)
+            index = tft.apply_vocabulary(inputs[name], ranked, default_value=features.UNKNOWN - 1)
+            outputs[name] = tf.SparseTensor(index.indices, index.values + 1, index.dense_shape)
     return outputs

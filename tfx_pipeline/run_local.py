@@ -66,7 +66,7 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         except Exception as error:
             raise PipelineFailed(f"{progress.step} failed: {error}\nThe full log is {log}. Nothing was pushed."
                                  ) from error
-    summary = run_summary.read(connection)
+        summary = run_summary.read(connection)
     print(run_summary.table(summary), flush=True)
     return summary
 
@@ -90,16 +90,16 @@ class _logged_to(logging.Handler):
             print(f"[{self._started}/{self._steps}] {self.step}", flush=True)
 
     def __enter__(self) -> "_logged_to":
-        root = logging.getLogger()
-        self._before = root.handlers, root.level
-        root.handlers = [self]
+        root, tensorflow = logging.getLogger(), logging.getLogger("tensorflow")
+        self._before = root.handlers, root.level, tensorflow.handlers, tensorflow.propagate
+        root.handlers, tensorflow.handlers, tensorflow.propagate = [self], [], True
         root.setLevel(logging.INFO)
         absl_logging.set_verbosity(absl_logging.INFO)
         return self
 
     def __exit__(self, *_: object) -> None:
-        root = logging.getLogger()
-        root.handlers, root.level = self._before
+        root, tensorflow = logging.getLogger(), logging.getLogger("tensorflow")
+        root.handlers, root.level, tensorflow.handlers, tensorflow.propagate = self._before
         self._file.close()
 
 

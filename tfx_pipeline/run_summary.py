@@ -10,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.orchestration import metadata
 
-from tfx_pipeline.components.event_example_gen.executor import SUMMARY_FILE
+from tfx_pipeline.components.event_example_gen.executor import REJECTED_FILE, SUMMARY_FILE
 from ulim_tf import features
 
 
@@ -88,7 +88,14 @@ def _ingest_summary(step: Step) -> dict[str, object]:
 
 
 def _ingest(step: Step) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in _ingest_summary(step).items())
+    counts = _ingest_summary(step)
+    rejected = counts["events_rows_rejected"]
+    told = (f"{counts['events']:,} of {counts['events_rows_read']:,} rows kept, {counts['train_users']:,} users, "
+            f"{counts['items']:,} items, {counts['categories']:,} categories; {counts['eval_users']:,} users held out")
+    if rejected:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in rejected.items())
+        told += f"; rejected: {reasons}: see {step.outputs['examples'] / REJECTED_FILE}"
+    return told
 
 
 def _anomalies(step: Step) -> str:

@@ -14,7 +14,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from ulim_tf import config as settings
 from ulim_tf import data, features
-from ulim_tf.model import UlimModel, make_optimizer
+from ulim_tf.model import UlimModel
 
 MODEL_FILE = "model.keras"
 
@@ -41,17 +41,18 @@ def run_fn(fn_args: FnArgs) -> None:
     keras.utils.set_random_seed(config.training.seed)
     model = UlimModel(config, items, categories)
     model.set_catalog(item_category)
-    model.compile(optimizer=make_optimizer(model))
+    model.compile()
     dataset = data.training_dataset(sorted(tf.io.gfile.glob(train_pattern)), tf.constant(item_category),
                                     config.history, config.training)
-    steps_per_report = max(fn_args.train_steps // _REPORTS, 1)
-    model.fit(dataset, steps_per_epoch=steps_per_report, epochs=math.ceil(fn_args.train_steps / steps_per_report),
-              verbose=0, callbacks=[_Progress(), keras.callbacks.TerminateOnNaN(),
-                                    keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False)])
+    every = math.ceil(fn_args.train_steps / _REPORTS)
+    model.fit(dataset, steps_per_epoch=fn_args.train_steps, verbose=0, callbacks=[
+        _Progress(every), keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False, update_freq=every)])
     if not math.isfinite(model.history.history["loss"][-1]):
         raise RuntimeError("the training loss is not a number any more. Lower training.learning_rate "
                            f"({config.training.learning_rate}) or training.embedding_learning_rate "
                            f"({config.training.embedding_learning_rate}).")
+    tf.io.gfile.makedirs(fn_args.serving_model_dir)
     model.save(os.path.join(fn_args.serving_model_dir, MODEL_FILE))
 
 
@@ -65,23 +66,29 @@ def read_item_category(files: list[str], items: int) -> np.ndarray:
     Returns:
         int64 [V + 1]; index 0, the unknown item, is in category 0.
     """
-    spec = {name: tf.io.FixedLenFeature([], tf.int64) for name in (features.CATALOG_ITEM, features.CATALOG_CATEGORY)}
+    spec = {name: tf.io.RaggedFeature(tf.int64) for name in (features.CATALOG_ITEM, features.CATALOG_CATEGORY)}
     item_category = np.zeros(items + 1, np.int64)
-    for rows in tf.data.TFRecordDataset(files, "GZIP").batch(8192).map(lambda batch: tf.io.parse_example(batch, spec)):
-        item_category[rows[features.CATALOG_ITEM]] = rows[features.CATALOG_CATEGORY]
+    for record in tf.data.TFRecordDataset(files, "GZIP"):
+        chunk = tf.io.parse_single_example(record, spec)
+        item_category[chunk[features.CATALOG_ITEM]] = chunk[features.CATALOG_CATEGORY]
     item_category[features.UNKNOWN] = features.UNKNOWN
     return item_category
 
 
 class _Progress(keras.callbacks.Callback):
-    """A line for each report: how far, how fast, and the losses."""
+    """Prints how far, how fast, and the mean losses since the last report."""
+
+    def __init__(self, every: int):
+        super().__init__()
+        self._every = every
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self._start = time.monotonic()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        done, total = (epoch + 1) * self.params["steps"], self.params["epochs"] * self.params["steps"]
-        seconds = time.monotonic() - self._start
-        parts = ", ".join(f"{name} {logs[f'{name}_loss']:.3f}" for name in ("long", "short", "category"))
-        print(f"    step {done:,} of {total:,} in {seconds:.0f} s: loss {logs['loss']:.3f} of the last batch; "
-              f"means: {parts}", flush=True)
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if (batch + 1) % self._every and batch + 1 != self.params["steps"]:
+            return
+        losses = ", ".join(f"{name} {logs[f'{name}_loss']:.3f}" for name in self.model.loss_parts)
+        print(f"    step {batch + 1:,} of {self.params['steps']:,}, {time.monotonic() - self._start:.0f} s, "
+              f"mean losses: {losses}", flush=True)
+        self.model.reset_metrics()

@@ -17,11 +17,13 @@ A user is stored once, its events re-ordered into category subsequences (categor
     target_item_id       bytes [T]  the held-out basket (split `eval` only)
     target_timestamp     int64 [1]  of its first event (split `eval` only)
 
-The catalogue is the split `catalog` of the same examples, one item an example:
+The catalogue is the split `catalog` of the same examples, many items an example:
 
-    catalog_item_id      bytes [1]
-    catalog_category_id  bytes [1]
-    catalog_title        bytes [1]  for people; may be empty
+    catalog_item_id      bytes [n]
+    catalog_category_id  bytes [n]
+    catalog_title        bytes [n]  for people; may be empty
+
+Every example has every feature, an empty list where it does not apply, so that all splits are of one schema.
 
 After Transform, ids are int64 indices into the shared vocabularies, under the same names. Index 0 is the unknown item
 or category: never a padding mark (masks come from lengths alone), never retrieved, and dropped from histories.
@@ -40,6 +42,9 @@ TARGET_TIMESTAMP = "target_timestamp"
 CATALOG_ITEM = "catalog_item_id"
 CATALOG_CATEGORY = "catalog_category_id"
 CATALOG_TITLE = "catalog_title"
+
+BYTES = (USER_ID, EVENT_ITEM, CATEGORY, TARGET_ITEM, CATALOG_ITEM, CATALOG_CATEGORY, CATALOG_TITLE)
+INTEGERS = (EVENT_TIMESTAMP, EVENT_RANK, EVENT_BASKET_START, CATEGORY_LENGTH, TARGET_TIMESTAMP)
 
 SPLIT_TRAIN = "train"
 SPLIT_EVAL = "eval"

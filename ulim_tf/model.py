@@ -176,22 +176,31 @@ class UlimModel(tfrs.Model):
             self.loss_parts[name].update_state(part)
         return weights.alpha * parts["long"] + weights.beta * parts["short"] + weights.gamma * parts["category"]
 
+    def compile(self, optimizer: keras.optimizers.Optimizer | None = None, **kwargs) -> None:
+        """As Keras; without an optimizer, Adagrad for embeddings and Adam for the rest.
+
+        Adagrad's sparse update touches only the rows of a batch, so a step's cost does not grow with V.
+        """
+        super().compile(optimizer=optimizer or self._default_optimizer(), **kwargs)
+
+    def _default_optimizer(self) -> keras.optimizers.Optimizer:
+        training, tables = self.settings.training, self.embedding.trainable_variables
+        ours = {id(variable) for variable in tables}
+        dense = [variable for variable in self.trainable_variables if id(variable) not in ours]
+        return tfrs.experimental.optimizers.CompositeOptimizer([
+            (keras.optimizers.legacy.Adagrad(training.embedding_learning_rate), lambda: tables),
+            (keras.optimizers.legacy.Adam(training.learning_rate), lambda: dense),
+        ])
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """None with the default optimizer, which cannot be serialized: compile a loaded model to train it on."""
+        default = isinstance(self.optimizer, tfrs.experimental.optimizers.CompositeOptimizer)
+        return None if default else super().get_compile_config()
+
     def get_config(self) -> dict[str, Any]:
         return {"config": settings.to_dict(self.settings), "items": self.items, "categories": self.categories}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "UlimModel":
         return cls(**config)
-
-
-def make_optimizer(model: UlimModel) -> keras.optimizers.Optimizer:
-    """Adagrad for embeddings, whose sparse update touches only the rows of a batch; Adam for the rest."""
-    config = model.settings.training
-    tables = {id(variable) for variable in model.embedding.trainable_variables}
-    return tfrs.experimental.optimizers.CompositeOptimizer([
-        (keras.optimizers.legacy.Adagrad(config.embedding_learning_rate),
-         lambda: model.embedding.trainable_variables),
-        (keras.optimizers.legacy.Adam(config.learning_rate),
-         lambda: [variable for variable in model.trainable_variables if id(variable) not in tables]),
-    ])
 

@@ -43,10 +43,19 @@ def write_rows(path, rows, header=HEADER):
         csv.writer(file).writerows([header, *rows])
 
 
+BYTES = {"user_id", "event_item_id", "category_id", "target_item_id", "catalog_item_id", "catalog_category_id",
+         "catalog_title"}
+INTEGERS = {"event_timestamp", "event_rank", "event_basket_start", "category_length", "target_timestamp"}
+
+
 def decode(record):
-    example = tf.train.Example.FromString(record)
-    return {name: list((feature.bytes_list if feature.HasField("bytes_list") else feature.int64_list).value)
-            for name, feature in example.features.feature.items()}
+    """The features that hold something; all are there, of one type in every split."""
+    found = tf.train.Example.FromString(record).features.feature
+    assert {name for name in found if found[name].HasField("bytes_list")} == BYTES
+    assert {name for name in found if found[name].HasField("int64_list")} == INTEGERS
+    values = {name: list((found[name].bytes_list if name in BYTES else found[name].int64_list).value)
+              for name in found}
+    return {name: value for name, value in values.items() if value}
 
 
 def ingest(directory, rows, catalog=None, **config):
@@ -68,7 +77,7 @@ def ingest(directory, rows, catalog=None, **config):
 
 def catalog_of(found):
     names = ("catalog_item_id", "catalog_category_id", "catalog_title")
-    return {tuple(decode(item)[name][0] for name in names) for item in found["catalog"]}
+    return {item for chunk in map(decode, found["catalog"]) for item in zip(*(chunk[name] for name in names))}
 
 
 @pytest.fixture(scope="module")

@@ -63,5 +63,5 @@ def test_a_broken_file_is_named(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
         settings.load(UlimConfig, tmp_path / "nowhere.yaml")

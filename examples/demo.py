@@ -1,0 +1,194 @@
+"""The whole way in one command, `make demo`: a public event log -> TFX pipeline -> server -> recommendations by name.
+
+Everything is kept in .demo/, so a second run reuses it. DEMO_USERS=n takes n households, for a quicker look.
+"""
+
+import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
+
+import contextlib
+import dataclasses
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+import pandas as pd
+import tensorflow as tf
+from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+
+from serving import contract
+from serving.client import Client, History
+from tfx_pipeline import run_local
+from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.datasets import complete_journey
+from ulim_tf import features
+from ulim_tf.evaluate import recall_at
+
+ROOT = Path(".demo")
+HOUSEHOLDS = 2469
+SHOWN_HOUSEHOLDS, SHOWN_ITEMS, SHOWN_CATEGORIES = 3, 10, 5
+TIMED_REQUESTS, BATCH = 100, 64
+RECALL_AT = 100
+
+
+class HeldOut(NamedTuple):
+    """A household up to the cut, and what it bought in its first basket after it."""
+
+    user_id: str
+    history: History
+    target: list[str]
+
+    def last_basket(self) -> list[str]:
+        """What it bought at its newest moment."""
+        newest = max(self.history.timestamps)
+        return [item for item, time in zip(self.history.item_ids, self.history.timestamps) if time == newest]
+
+
+def main() -> None:
+    """Runs the demo and prints what it does."""
+    users = _users(os.environ.get("DEMO_USERS"))
+    directory = ROOT / (f"users-{users}" if users else "all")
+    print(f"Complete Journey: {users or 'all'} households -> {directory}", flush=True)
+    events, catalog = complete_journey.write(directory / "data", users)
+
+    start = time.monotonic()
+    run = run_local.run(events=str(events), catalog=str(catalog), columns={}, workdir=directory,
+                        config=_config(users))
+    minutes = (time.monotonic() - start) / 60
+
+    names = pd.read_parquet(catalog).set_index("item_id")
+    with _server(run.servable.parent) as target, Client(target) as client:
+        held_out = list(_read_held_out(run.example_files(features.SPLIT_EVAL)))
+        for household in random.Random(0).sample(held_out, min(SHOWN_HOUSEHOLDS, len(held_out))):
+            _show(household, client, names)
+        recall = _recall(client, held_out)
+        latency = statistics.median(_latencies(client, held_out[:TIMED_REQUESTS]))
+    print(f"demo: ok, pipeline {minutes:.1f} minutes, median request {latency * 1000:.1f} ms, "
+          f"Recall@{RECALL_AT} {recall:.4f} on {len(held_out):,} users, servable {run.servable}")
+
+
+def _users(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        sys.exit(f"error: DEMO_USERS must be a whole number of households, 1 to {HOUSEHOLDS}, got {text!r}. "
+                 "Write for example: DEMO_USERS=200 make demo")
+    return int(text)
+
+
+def _config(users: int | None) -> PipelineConfig:
+    """The defaults, with fewer steps for fewer users."""
+    config = PipelineConfig()
+    steps = max(100, config.training.steps * min(users or HOUSEHOLDS, HOUSEHOLDS) // HOUSEHOLDS)
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, steps=steps))
+
+
+@contextlib.contextmanager
+def _server(base_path: Path) -> Iterator[str]:
+    """The embedded server on free ports, until the block ends; gives its gRPC address."""
+    port, rest_port = _free_ports(2)
+    command = [sys.executable, "-m", "serving.server", f"--model_name={contract.MODEL_NAME}",
+               f"--model_base_path={base_path}", f"--port={port}", f"--rest_api_port={rest_port}"]
+    print("\n$", " ".join(["python", *command[1:]]), flush=True)
+    process = subprocess.Popen(command)
+    try:
+        target = f"127.0.0.1:{port}"
+        _wait_until_available(target, process)
+        yield target
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _wait_until_available(target: str, process: subprocess.Popen, timeout: float = 120.0) -> None:
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = contract.MODEL_NAME
+    deadline = time.monotonic() + timeout
+    with grpc.insecure_channel(target) as channel:
+        stub = model_service_pb2_grpc.ModelServiceStub(channel)
+        while time.monotonic() < deadline and process.poll() is None:
+            with contextlib.suppress(grpc.RpcError):
+                states = stub.GetModelStatus(request, timeout=5).model_version_status
+                if any(status.state == get_model_status_pb2.ModelVersionStatus.AVAILABLE for status in states):
+                    return
+            time.sleep(0.2)
+    sys.exit("error: the server did not come up; its output above says why")
+
+
+def _read_held_out(files: Sequence[str]) -> Iterator[HeldOut]:
+    spec = {features.USER_ID: tf.io.FixedLenFeature([], tf.string),
+            features.TARGET_TIMESTAMP: tf.io.FixedLenFeature([], tf.int64)}
+    spec |= {name: tf.io.RaggedFeature(tf.string) for name in (features.EVENT_ITEM, features.TARGET_ITEM)}
+    spec |= {name: tf.io.RaggedFeature(tf.int64) for name in (features.EVENT_TIMESTAMP, features.EVENT_RANK)}
+    for record in tf.data.TFRecordDataset(files, "GZIP"):
+        stored = {name: value.numpy() for name, value in tf.io.parse_single_example(record, spec).items()}
+        by_time = stored[features.EVENT_RANK].argsort()
+        history = History([item.decode() for item in stored[features.EVENT_ITEM][by_time]],
+                          stored[features.EVENT_TIMESTAMP][by_time].tolist(), int(stored[features.TARGET_TIMESTAMP]))
+        yield HeldOut(stored[features.USER_ID].decode(), history,
+                      [item.decode() for item in stored[features.TARGET_ITEM]])
+
+
+def _show(household: HeldOut, client: Client, names: pd.DataFrame) -> None:
+    def name(item: str) -> str:
+        return str(names.title.get(item) or item)
+
+    def day(timestamp: int) -> str:
+        return time.strftime("%d %B %Y", time.gmtime(timestamp))
+
+    def listed(items: Sequence[str], mark: set[str] = frozenset()) -> str:
+        return "".join(f"\n    {'*' if item in mark else ' '} {name(item)}" for item in items)
+
+    recommended = client.recommend(household.history)
+    print(f"\n--- household {household.user_id}: {len(household.history.item_ids)} purchases, "
+          f"asked on {day(household.history.now)}")
+    print(f"  bought last, on {day(max(household.history.timestamps))}:{listed(household.last_basket()[:SHOWN_ITEMS])}")
+    print("  next categories                          probability  copied from its history")
+    for prediction in client.predict_categories(household.history)[:SHOWN_CATEGORIES]:
+        print(f"      {prediction.category_id:<36} {prediction.probability:>10.1%} {prediction.copy_share:>12.0%}")
+    print(f"  recommended (* it is in the next basket)  {'category':<28} channel")
+    bought = set(household.target)
+    for item in recommended[:SHOWN_ITEMS]:
+        print(f"    {'*' if item.item_id in bought else ' '} {name(item.item_id):<37.37} {item.category_id:<28.28} "
+              f"{item.channel}")
+    found = {item.item_id for item in recommended[:RECALL_AT]} & bought
+    print(f"  its next basket (* recommended among the first {RECALL_AT}):{listed(household.target, found)}",
+          flush=True)
+
+
+def _recall(client: Client, held_out: Sequence[HeldOut]) -> float:
+    ranked = []
+    for start in range(0, len(held_out), BATCH):
+        batch = held_out[start:start + BATCH]
+        ranked += [[item.item_id for item in answer]
+                   for answer in client.recommend_batch([household.history for household in batch])]
+    return recall_at(ranked, [household.target for household in held_out], RECALL_AT)
+
+
+def _latencies(client: Client, held_out: Sequence[HeldOut]) -> Iterator[float]:
+    for household in held_out:
+        start = time.perf_counter()
+        client.recommend(household.history)
+        yield time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except run_local.PipelineFailed as error:
+        sys.exit(f"error: {error}")
