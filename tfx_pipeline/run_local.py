@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from absl import logging as absl_logging
+from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
-from tfx.orchestration import metadata
 
 from tfx_pipeline import run_summary
 from tfx_pipeline.config import PipelineConfig
@@ -50,15 +50,18 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         What each step did.
 
     Raises:
-        PipelineFailed: a step failed. Nothing was pushed.
+        ValueError: an argument is wrong; nothing was run.
+        PipelineFailed: a step failed; nothing was pushed.
     """
     workdir = workdir.absolute()
-    workdir.mkdir(parents=True, exist_ok=True)
-    connection = metadata.sqlite_metadata_connection_config(str(workdir / "metadata.sqlite"))
+    connection = metadata_store_pb2.ConnectionConfig(sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
+        filename_uri=str(workdir / "metadata.sqlite"),
+        connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE))
     pipeline = create_pipeline(
         events=os.path.abspath(events), catalog=catalog and os.path.abspath(catalog), columns=columns,
         root=workdir / "pipeline", serving=workdir / "serving" / NAME, rejected=workdir / "rejected", config=config,
         metadata=connection)
+    workdir.mkdir(parents=True, exist_ok=True)
     log = workdir / "pipeline.log"
     with _logged_to(log, steps=len(pipeline.components)) as progress:
         try:
@@ -104,7 +107,7 @@ class _logged_to(logging.Handler):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code: 0 pushed or up to date, 1 a step failed, 2 wrong arguments."""
+    """The command; returns its exit code: 0 pushed or up to date, 1 a step failed, 2 an argument is wrong."""
     parser = argparse.ArgumentParser("python -m tfx_pipeline.run_local", description=__doc__.split("\n")[0],
                                      epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", required=True, metavar="FILE_OR_GLOB",
@@ -118,15 +121,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--train_steps", type=int, metavar="N", help="overrides training.steps")
     parser.add_argument("--seed", type=int, metavar="N", help="overrides training.seed and ingest.seed")
     args = parser.parse_args(argv)
+    start = time.monotonic()
     try:
         config = _config(args.config, args.train_steps, args.seed)
-        columns = parse_columns(args.columns)
+        run(events=args.events, catalog=args.catalog, columns=parse_columns(args.columns), workdir=args.workdir,
+            config=config)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    start = time.monotonic()
-    try:
-        run(events=args.events, catalog=args.catalog, columns=columns, workdir=args.workdir, config=config)
     except PipelineFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -92,7 +92,7 @@ class LossConfig(Section):
 class TrainingConfig(Section):
     """How long and how fast to train."""
 
-    steps: int = setting(2000, "training steps", low=1)
+    steps: int = setting(1200, "training steps", low=1)
     moments: int = setting(128, "B: moments (a user just before one of their baskets) in a batch", low=1)
     moments_per_user: int = setting(4, "moments drawn from a user each time the user is read", low=1)
     targets: int = setting(8, "bought items of a moment's basket that are trained on at once", low=1)

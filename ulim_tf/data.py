@@ -62,6 +62,9 @@ class StoredUsers:
         at = (tf.gather(self.splits, tf.boolean_mask(user, known)) + rank)[:, None]
         self._by_time = tf.scatter_nd(at, tf.range(tf.size(item, tf.int64)), tf.shape(item, tf.int64))
         self._basket_by_time = tf.scatter_nd(at, basket, tf.shape(item, tf.int64))
+        opens_basket = tf.scatter_nd(at, tf.cast(rank == basket, tf.int64), tf.shape(item, tf.int64))
+        self._openings = tf.where(opens_basket > 0)[:, 0]
+        self._opening_splits = tf.searchsorted(self._openings, self.splits, out_type=tf.int64)
         self._basket_size = tf.math.unsorted_segment_sum(
             tf.ones_like(basket), tf.gather(self.splits, tf.boolean_mask(user, known)) + basket, tf.size(item))
 
@@ -69,24 +72,31 @@ class StoredUsers:
         """int64 [U], known events of each user."""
         return self.splits[1:] - self.splits[:-1]
 
-    def basket_of(self, user: tf.Tensor, rank: tf.Tensor) -> tf.Tensor:
-        """int64 [B], rank of the first event of the basket that the user's event belongs to."""
-        return tf.gather(self._basket_by_time, tf.gather(self.splits, user) + rank)
+    def baskets(self) -> tf.Tensor:
+        """int64 [U], baskets of each user."""
+        return self._opening_splits[1:] - self._opening_splits[:-1]
+
+    def basket_start(self, user: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        """int64 [B], rank of the first event of the user's basket of that number, 0 for the oldest."""
+        return tf.gather(self._openings, tf.gather(self._opening_splits, user) + number) - tf.gather(self.splits, user)
+
+    def basket_size(self, user: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
+        """int64 [B], events of the user's basket that starts at rank `start`."""
+        return tf.gather(self._basket_size, tf.gather(self.splits, user) + start)
 
     def time_of(self, user: tf.Tensor, rank: tf.Tensor) -> tf.Tensor:
         """int64 [B], unix seconds of the user's event."""
         return tf.gather(self.timestamp, tf.gather(self._by_time, tf.gather(self.splits, user) + rank))
 
-    def basket_items(self, user: tf.Tensor, start: tf.Tensor, first: tf.Tensor, most: int) -> dict[str, tf.Tensor]:
-        """Items of the basket that starts at rank `start`, `most` of them at the most, from rank `first` round.
+    def basket_items(self, user: tf.Tensor, start: tf.Tensor, skipped: tf.Tensor, most: int) -> dict[str, tf.Tensor]:
+        """Items of the basket that starts at rank `start`, `most` of them at the most, round from the one `skipped` to.
 
         Returns:
             target_item int64 [B, T] and target_real bool [B, T].
         """
-        base = tf.gather(self.splits, user)
-        size = tf.gather(self._basket_size, base + start)
+        size = self.basket_size(user, start)
         steps = tf.range(most, dtype=tf.int64)[None, :]
-        place = (base + start)[:, None] + tf.math.floormod((first - start)[:, None] + steps, size[:, None])
+        place = (tf.gather(self.splits, user) + start)[:, None] + (skipped[:, None] + steps) % size[:, None]
         # Baskets may interleave in time: what lies between two events of one may belong to another.
         real = (steps < size[:, None]) & (tf.gather(self._basket_by_time, place) == start[:, None])
         return {TARGET_ITEM: tf.where(real, tf.gather(self.item, tf.gather(self._by_time, place)), features.UNKNOWN),
@@ -171,15 +181,17 @@ def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_con
                          "Did Transform write the split 'train'?")
     per_user = config.moments_per_user
 
+    def below(limit: tf.Tensor, seed: list[tf.Tensor | int]) -> tf.Tensor:
+        """A whole number from 0 to limit - 1 for each limit, all alike probable."""
+        drawn = tf.random.stateless_uniform(tf.shape(limit), seed, dtype=tf.float64) * tf.cast(limit, tf.float64)
+        return tf.minimum(tf.cast(drawn, tf.int64), limit - 1)
+
     def cut(serialized: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         users = StoredUsers(tf.io.parse_example(serialized, _STORED))
         user = tf.repeat(tf.where(users.lengths() > 0)[:, 0], per_user)
-        length = tf.gather(users.lengths(), user)
-        draw = tf.random.stateless_uniform(tf.shape(user), [seed, 0], dtype=tf.float64)
-        drawn = tf.minimum(tf.cast(draw * tf.cast(length, tf.float64), tf.int64), length - 1)
-        rank = users.basket_of(user, drawn)
+        rank = users.basket_start(user, below(tf.gather(users.baskets(), user), [seed, 0]))
         now = users.time_of(user, rank)
-        targets = users.basket_items(user, rank, drawn, config.targets)
+        targets = users.basket_items(user, rank, below(users.basket_size(user, rank), [seed, 1]), config.targets)
         wanted = tf.gather(item_category, targets[TARGET_ITEM])
         return {**users.describe(user, rank, now, history_config), **targets,
                 **users.subsequences(user, rank, now, wanted, history_config)}

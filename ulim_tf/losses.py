@@ -37,6 +37,15 @@ def category_nll(probability: tf.Tensor, category: tf.Tensor) -> tf.Tensor:
 
 
 def mean_of_real(values: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
-    """Mean of values [B, T] over the real targets, 0 where there is none."""
+    """Mean over the real targets of each moment, then over the moments that have one; 0 where none has.
+
+    Every basket counts alike, however large, as in the evaluation.
+
+    Args:
+        values: [B, T].
+        real: bool [B, T].
+    """
     weight = tf.cast(real, values.dtype)
-    return tf.math.divide_no_nan(tf.reduce_sum(values * weight), tf.reduce_sum(weight))
+    count = tf.reduce_sum(weight, axis=1)
+    of_moment = tf.math.divide_no_nan(tf.reduce_sum(values * weight, axis=1), count)
+    return tf.math.divide_no_nan(tf.reduce_sum(of_moment), tf.reduce_sum(tf.cast(count > 0, values.dtype)))

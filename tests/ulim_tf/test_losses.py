@@ -38,9 +38,10 @@ def test_category_nll_against_numpy():
     np.testing.assert_allclose(got, [[-np.log(0.25), -np.log(0.75)], [0.0, -np.log(1e-8)]], atol=1e-4)
 
 
-def test_mean_leaves_out_what_is_not_real():
-    values, real = tf.constant([[1.0, 2.0], [4.0, 8.0]]), tf.constant([[True, False], [True, False]])
-    assert float(losses.mean_of_real(values, real)) == 2.5
+def test_every_moment_counts_alike_and_only_real_targets_count():
+    values = tf.constant([[1.0, 2.0], [4.0, 8.0], [5.0, 5.0]])
+    real = tf.constant([[True, False], [True, True], [False, False]])
+    assert float(losses.mean_of_real(values, real)) == (1 + 6) / 2
     assert float(losses.mean_of_real(values, tf.zeros_like(real))) == 0.0
 
 

@@ -1,0 +1,111 @@
+"""From an event log to answered requests, on real households, through the commands that people type."""
+
+import contextlib
+import json
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+STEPS = ["EventExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform", "Trainer", "IndexBuilder",
+         "Pusher"]
+
+# What a stranger has: TensorFlow Serving's stubs and TensorFlow, nothing of this project.
+STOCK_CLIENT = textwrap.dedent("""
+    import json, sys
+    import grpc, tensorflow as tf
+    from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+    target, requests = sys.argv[1], json.loads(sys.argv[2])
+    channel = grpc.insecure_channel(target)
+    grpc.channel_ready_future(channel).result(timeout=120)
+    status = get_model_status_pb2.GetModelStatusRequest()
+    status.model_spec.name = "ulim"
+    [version] = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(status).model_version_status
+    stub, answers = prediction_service_pb2_grpc.PredictionServiceStub(channel), []
+    for items, times in requests:
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = "ulim"
+        for name, value, dtype in (("item_id", [items], tf.string), ("timestamp", [times], tf.int64),
+                                   ("length", [len(items)], tf.int32), ("now", [0], tf.int64)):
+            shape = [1, len(items)] if name in ("item_id", "timestamp") else [1]
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype, shape))
+        outputs = {n: tf.make_ndarray(t)[0] for n, t in stub.Predict(request, timeout=30).outputs.items()}
+        answers.append({"item_id": [i.decode() for i in outputs["item_id"]],
+                        "category_id": [c.decode() for c in outputs["category_id"]],
+                        "score": outputs["score"].tolist(), "channel": outputs["channel"].tolist(),
+                        "count": int(outputs["count"])})
+    assert not [name for name in sys.modules if name.split(".")[0] in ("ulim_tf", "serving", "tfx_pipeline")]
+    print(json.dumps({"state": version.state, "version": version.version, "answers": answers}))
+""")
+
+
+@pytest.fixture(scope="module")
+def server(pipeline_run):
+    """The embedded server on what the pipeline pushed; its gRPC address."""
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for _ in range(2):
+            one = stack.enter_context(socket.socket())
+            one.bind(("127.0.0.1", 0))
+            ports.append(one.getsockname()[1])
+    process = subprocess.Popen([
+        sys.executable, "-m", "serving.server", "--model_name=ulim", f"--model_base_path={pipeline_run.base_path}",
+        f"--port={ports[0]}", f"--rest_api_port={ports[1]}"])
+    yield f"127.0.0.1:{ports[0]}"
+    process.terminate()
+    assert process.wait(timeout=60) == 0
+
+
+def test_the_run_tells_each_step_and_pushes_one_version(pipeline_run):
+    for number, step in enumerate(STEPS, 1):
+        assert f"[{number}/8] {step}\n" in pipeline_run.output
+        assert re.search(rf"^{step} +\d+\.\d ", pipeline_run.output, re.MULTILINE), step
+    assert f"{len(pipeline_run.events):,} of {len(pipeline_run.events):,} rows kept, 60 users" in pipeline_run.output
+    [version] = pipeline_run.versions()
+    assert version.name.isdecimal() and (version / "saved_model.pb").is_file()
+    assert (pipeline_run.workdir / "metadata.sqlite").is_file()
+    assert "Traceback" not in pipeline_run.output
+
+
+def test_a_stock_client_in_another_process_gets_recommendations(pipeline_run, server, tmp_path):
+    household = pipeline_run.events[pipeline_run.events.user_id == pipeline_run.events.user_id.iloc[0]]
+    requests = [[household.item_id.tolist(), household.timestamp.tolist()], [[], []], [["never sold"], [1]]]
+    done = subprocess.run([sys.executable, "-I", "-c", STOCK_CLIENT, server, json.dumps(requests)], cwd=tmp_path,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    available = 30
+    assert told["state"] == available and told["version"] == int(pipeline_run.versions()[0].name)
+    category = dict(zip(pipeline_run.catalog.item_id, pipeline_run.catalog.category_id))
+    for answer in told["answers"]:
+        assert answer["count"] == 100 and len(set(answer["item_id"])) == 100
+        assert answer["score"] == sorted(answer["score"], reverse=True)
+        assert answer["category_id"] == [category[item] for item in answer["item_id"]]
+    asked, empty, unknown = told["answers"]
+    assert empty == unknown and asked["item_id"] != empty["item_id"]
+    assert {0, 1} <= set(asked["channel"])
+
+
+def test_the_client_command_prints_recommendations(pipeline_run, server, tmp_path):
+    user = pipeline_run.events.user_id.iloc[0]
+    pipeline_run.events.to_csv(tmp_path / "events.csv", index=False)
+    done = subprocess.run([sys.executable, "-m", "serving.client", "--server", server, "--history",
+                           str(tmp_path / "events.csv"), "--user", user, "--top", "5"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    header, *rows = done.stdout.splitlines()
+    assert header.split() == ["rank", "item", "category", "channel", "score"] and len(rows) == 5
+
+
+def test_a_second_run_is_taken_from_the_cache_and_pushes_nothing(pipeline_run):
+    before = pipeline_run.versions()
+    done = subprocess.run(pipeline_run.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    for step in STEPS:
+        assert re.search(rf"^{step} +cached ", done.stdout, re.MULTILINE), step
+    assert pipeline_run.versions() == before

@@ -1,0 +1,181 @@
+"""The exported servable, asked as a server asks it: raw strings in, item ids out."""
+
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from serving.export import export_servable
+from tests.ulim_tf.examples import item_categories
+from ulim_tf import config as settings
+from ulim_tf.model import UlimModel
+
+ITEMS, CATEGORIES, RESULTS = 40, 5, 12
+ITEM_CATEGORY = item_categories(ITEMS, CATEGORIES)
+CONFIG = settings.from_dict(settings.UlimConfig, {
+    "history": {"long": 1000, "short": 8, "subsequence": 6},
+    "model": {"width": 8, "heads": 2, "hidden": 16},
+    "retrieval": {"categories": 3, "per_category": 4, "short_term": 5, "results": RESULTS}})
+
+
+def write_lines(path, prefix: str, count: int) -> str:
+    path.write_text("".join(f"{prefix}{number}\n" for number in range(1, count + 1)))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The version folder, once everything that it was made from is gone."""
+    made_from = tmp_path_factory.mktemp("made_from")
+    version = tmp_path_factory.mktemp("serving") / "ulim" / "1"
+    tf.keras.utils.set_random_seed(3)
+    model = UlimModel(CONFIG, ITEMS, CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    export_servable(model, write_lines(made_from / "items", "item ", ITEMS),
+                    write_lines(made_from / "categories", "category ", CATEGORIES), str(version))
+    shutil.rmtree(made_from)
+    return version
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    loaded = tf.saved_model.load(str(exported))
+    yield loaded.signatures
+
+
+def request(items: list[list[str]], timestamps: list[list[int]], now: list[int] | None = None,
+            padding: tuple[str, int, int] = ("", 0, 0)) -> dict[str, tf.Tensor]:
+    length = max(map(len, items)) + padding[2]
+    return {
+        "item_id": tf.constant([row + [padding[0]] * (length - len(row)) for row in items], tf.string,
+                               shape=[len(items), length]),
+        "timestamp": tf.constant([row + [padding[1]] * (length - len(row)) for row in timestamps], tf.int64,
+                                 shape=[len(items), length]),
+        "length": tf.constant([len(row) for row in items], tf.int32),
+        "now": tf.constant(now or [0] * len(items), tf.int64)}
+
+
+def history(length: int, seed: int = 0) -> tuple[list[str], list[int]]:
+    rng = np.random.default_rng(seed)
+    return ([f"item {number}" for number in rng.integers(1, ITEMS + 1, length)],
+            np.sort(rng.choice(10**6, length, replace=False) + 1).tolist())
+
+
+def check(answer: dict[str, tf.Tensor]) -> None:
+    """What holds of every answer."""
+    answer = {name: value.numpy() for name, value in answer.items()}
+    assert {name: (value.dtype, value.ndim) for name, value in answer.items()} == {
+        "item_id": (np.dtype(object), 2), "score": (np.dtype(np.float32), 2), "category_id": (np.dtype(object), 2),
+        "channel": (np.dtype(np.int32), 2), "count": (np.dtype(np.int32), 1)}
+    for row in range(len(answer["count"])):
+        count = answer["count"][row]
+        ids, scores = answer["item_id"][row], answer["score"][row]
+        assert len(ids) == RESULTS and count == RESULTS
+        assert len(set(ids)) == RESULTS and (np.diff(scores) <= 0).all() and np.isfinite(scores).all()
+        for item, category in zip(ids, answer["category_id"][row]):
+            number = int(item.decode().removeprefix("item "))
+            assert category.decode() == f"category {ITEM_CATEGORY[number]}"
+        assert set(answer["channel"][row]) <= {0, 1, 2}
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 1000, 5000])
+def test_histories_of_any_length_are_answered(signatures, length):
+    items, times = history(length)
+    check(signatures["serving_default"](**request([items], [times])))
+
+
+def test_only_unknown_items_are_answered_like_an_empty_history(signatures):
+    unknown = signatures["serving_default"](**request([["??", "item 0", "", "item 41"]], [[5, 6, 7, 8]], now=[99]))
+    check(unknown)
+    empty = signatures["serving_default"](**request([[]], [[]], now=[99]))
+    for name, value in empty.items():
+        np.testing.assert_array_equal(unknown[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("padding", [("", 0, 3), ("item 7", 5, 40), ("??", -1, 1)])
+def test_padding_is_never_read(signatures, padding):
+    items, times = history(20)
+    for name in ("serving_default", "predict_category"):
+        plain = signatures[name](**request([items], [times]))
+        padded = signatures[name](**request([items], [times], padding=padding))
+        for output, value in plain.items():
+            if value.dtype == tf.float32:
+                np.testing.assert_allclose(padded[output], value, rtol=1e-4, err_msg=output)
+            else:
+                np.testing.assert_array_equal(padded[output], value, err_msg=output)
+
+
+def test_the_order_of_the_events_does_not_matter(signatures):
+    items, times = history(30)
+    order = np.random.default_rng(1).permutation(30)
+    plain = signatures["serving_default"](**request([items], [times]))
+    shuffled = signatures["serving_default"](**request([[items[i] for i in order]], [[times[i] for i in order]]))
+    np.testing.assert_array_equal(shuffled["item_id"], plain["item_id"])
+
+
+def test_requests_of_a_batch_do_not_mix(signatures):
+    users = [history(length, seed) for seed, length in enumerate((3, 0, 40, 1))]
+    together = signatures["serving_default"](**request([u[0] for u in users], [u[1] for u in users]))
+    check(together)
+    for row, (items, times) in enumerate(users):
+        alone = signatures["serving_default"](**request([items], [times]))
+        np.testing.assert_array_equal(together["item_id"][row], alone["item_id"][0])
+        np.testing.assert_allclose(together["score"][row], alone["score"][0], rtol=1e-3)
+
+
+def test_a_length_beyond_the_events_reads_them_all(signatures):
+    items, times = history(5)
+    sent = request([items], [times])
+    more = signatures["serving_default"](**{**sent, "length": tf.constant([99])})
+    np.testing.assert_array_equal(more["item_id"], signatures["serving_default"](**sent)["item_id"])
+
+
+def test_categories_are_predicted_with_their_copy_share(signatures):
+    items, times = ["item 1", "item 6", "item 2"], [1, 2, 3]  # categories 1, 1 and 2
+    answer = signatures["predict_category"](**request([items, []], [times, []]))
+    assert answer["category_id"].shape == (2, 3)
+    assert (np.diff(answer["probability"], axis=1) <= 0).all()
+    assert (answer["probability"].numpy() > 0).all() and (answer["probability"].numpy().sum(axis=1) <= 1).all()
+    for category, share in zip(answer["category_id"][0].numpy(), answer["copy_share"][0].numpy()):
+        assert (share > 0) == (category in (b"category 1", b"category 2"))
+        assert 0 <= share <= 1
+    assert answer["copy_share"][1].numpy().tolist() == [0.0, 0.0, 0.0]
+
+
+def test_the_export_is_hermetic(signatures, exported, tmp_path):
+    """A fresh process with nothing of this project, from a copy elsewhere, gives the same answers."""
+    shutil.copytree(exported, tmp_path / "1")
+    items, times = history(50)
+    program = textwrap.dedent("""
+        import json, sys
+        import tensorflow as tf, scann
+        items, times = json.loads(sys.argv[2])
+        assert not [name for name in sys.modules if name.split(".")[0] in ("ulim_tf", "serving", "tfx_pipeline")]
+        answer = tf.saved_model.load(sys.argv[1]).signatures["serving_default"](
+            item_id=tf.constant([items]), timestamp=tf.constant([times], tf.int64),
+            length=tf.constant([len(items)]), now=tf.constant([0], tf.int64))
+        print(json.dumps([answer["item_id"].numpy().astype(str).tolist(), answer["score"].numpy().tolist()]))
+    """)
+    output = subprocess.run([sys.executable, "-I", "-c", program, str(tmp_path / "1"), json.dumps([items, times])],
+                            cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    ids, scores = json.loads(output.splitlines()[-1])
+    here = signatures["serving_default"](**request([items], [times]))
+    assert ids == here["item_id"].numpy().astype(str).tolist()
+    np.testing.assert_allclose(scores, here["score"], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("items", "categories", "message"), [
+    (ITEMS - 1, CATEGORIES, f"has {ITEMS - 1} lines, but the model knows {ITEMS} items"),
+    (ITEMS, CATEGORIES + 2, f"has {CATEGORIES + 2} lines, but the model knows {CATEGORIES} categories")])
+def test_vocabularies_of_another_model_are_refused(tmp_path, items, categories, message):
+    model = UlimModel(CONFIG, ITEMS, CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    with pytest.raises(ValueError, match=message):
+        export_servable(model, write_lines(tmp_path / "items", "i", items),
+                        write_lines(tmp_path / "categories", "c", categories), str(tmp_path / "1"))
+    assert not (tmp_path / "1").exists()

@@ -1,0 +1,44 @@
+import pytest
+
+from tfx_pipeline import run_local
+
+
+@pytest.fixture
+def log(tmp_path):
+    file = tmp_path / "events.csv"
+    file.write_text("user_id,item_id,category_id,timestamp\n" + "ann,milk,,86400\n" * 3)
+    return file
+
+
+@pytest.mark.parametrize(("flags", "message"), [
+    (["--columns", "user_id"], "--columns takes STANDARD=NAME pairs joined by commas, got 'user_id'"),
+    (["--columns", "buyer=household_id"], "the unknown standard name 'buyer'"),
+    (["--catalog", "products.xlsx"], "products.xlsx"),
+    (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    (["--train_steps", "0"], "TrainingConfig.steps must be at least 1, got 0"),
+    (["--seed", "-1"], "TrainingConfig.seed must be at least 0, got -1"),
+])
+def test_wrong_arguments_are_told_before_anything_runs(log, tmp_path, capsys, flags, message):
+    assert run_local.main(["--events", str(log), "--workdir", str(tmp_path / "run"), *flags]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and message in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_log_that_is_not_there_is_told(tmp_path, capsys):
+    assert run_local.main(["--events", str(tmp_path / "no*.csv"), "--workdir", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr().err
+    assert "EventExampleGen failed" in told and "no*.csv" in told and "The full log is" in told
+
+
+def test_a_log_without_a_valid_row_stops_the_run(log, tmp_path, capsys):
+    assert run_local.main(["--events", str(log), "--workdir", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr().err
+    assert "EventExampleGen failed" in told and "missing category_id" in told and "Nothing was pushed" in told
+    assert not (tmp_path / "run" / "serving").exists()
+
+
+def test_columns_are_pairs():
+    assert run_local.parse_columns("user_id=household_id, item_id=product_id") == {
+        "user_id": "household_id", "item_id": "product_id"}
+    assert run_local.parse_columns("") == {}
