@@ -97,7 +97,7 @@ class TrainingConfig(Section):
     moments_per_user: int = setting(4, "moments drawn from a user each time the user is read", low=1)
     targets: int = setting(8, "bought items of a moment's basket that are trained on at once", low=1)
     learning_rate: float = setting(1e-3, "of Adam, for dense weights", low=1e-8, high=10.0)
-    embedding_learning_rate: float = setting(0.1, "of Adagrad, for embeddings", low=1e-8, high=10.0)
+    embedding_learning_rate: float = setting(0.05, "of Adagrad, for embeddings", low=1e-8, high=10.0)
     seed: int = setting(17, "seeds weights, sampling and shuffling", low=0)
 
 

@@ -188,7 +188,9 @@ class UlimModel(tfrs.Model):
         ours = {id(variable) for variable in tables}
         dense = [variable for variable in self.trainable_variables if id(variable) not in ours]
         return tfrs.experimental.optimizers.CompositeOptimizer([
-            (keras.optimizers.legacy.Adagrad(training.embedding_learning_rate), lambda: tables),
+            # A row sees small gradients, a thousandth of a batch's: the usual start of .1 would drown them for long.
+            (keras.optimizers.legacy.Adagrad(training.embedding_learning_rate, initial_accumulator_value=1e-9),
+             lambda: tables),
             (keras.optimizers.legacy.Adam(training.learning_rate), lambda: dense),
         ])
 

@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from serving.server.errors import ServingError, from_tensorflow, invalid
 from serving.server.signature_checks import check_inputs, outputs_wanted
@@ -37,8 +38,11 @@ class LoadedModel:
 
     def __init__(self, directory: str, intra_op_threads: int = 0, inter_op_threads: int = 0):
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph, config=tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=intra_op_threads, inter_op_parallelism_threads=inter_op_threads))
+        config = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=intra_op_threads, inter_op_parallelism_threads=inter_op_threads)
+        # The memory optimizer swaps to a GPU's host; here it would only log every op whose cost it cannot guess.
+        config.graph_options.rewrite_options.memory_optimization = RewriterConfig.NO_MEM_OPT
+        self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             meta_graph = tf.compat.v1.saved_model.loader.load(
                 self._session, [tf.saved_model.SERVING], directory)
