@@ -5,8 +5,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-PACKAGE_INIT = Path(__file__).parent / "ulim_tf" / "__init__.py"
-VERSION = re.search(r'^__version__ = "(.+)"$', PACKAGE_INIT.read_text(), re.MULTILINE)[1]
+ROOT = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "ulim_tf" / "__init__.py").read_text(), re.MULTILINE)[1]
 
 # `==` where packages share an ABI or generated code: a neighbouring version fails at import, or worse, later.
 CORE = [
@@ -38,6 +38,8 @@ setup(
     name="ulim-tf",
     version=VERSION,
     description="Candidate retrieval from a user's whole history, by category, in TensorFlow",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
     author="The ulim-tf authors",
     license="Apache-2.0",
     python_requires=">=3.10,<3.11",

@@ -112,7 +112,7 @@ class StoredUsers:
 
         first_row = tf.gather(self.row_splits, user)
         rows = tf.gather(self.row_splits, user + 1) - first_row
-        row = tf.range(tf.reduce_max(rows))[None, :]
+        row = tf.range(tf.maximum(tf.reduce_max(rows), 1))[None, :]
         in_user = row < rows[:, None]
         row = tf.where(in_user, first_row[:, None] + row, 0)
         start, end = self._window(row, rank[:, None], config.long)
@@ -134,7 +134,7 @@ class StoredUsers:
         """The tensors of `history.subsequences` for wanted categories [B, K]."""
         first_row = tf.gather(self.row_splits, user)
         rows = tf.gather(self.row_splits, user + 1) - first_row
-        row = tf.range(tf.reduce_max(rows))[None, :]
+        row = tf.range(tf.maximum(tf.reduce_max(rows), 1))[None, :]
         category = tf.gather(self.category, tf.where(row < rows[:, None], first_row[:, None] + row, 0))
         match = (category[:, None, :] == wanted[:, :, None]) & (row < rows[:, None])[:, None, :]
         found = tf.reduce_any(match, axis=2)

@@ -13,9 +13,9 @@ HISTORY = HistoryConfig(long=10, short=4, subsequence=3)
 USERS = [[[1, 4], [2], [1, 3, 5]], [[6]], [[0, 0]], [[0, 2], [2]]]
 
 
-def batches(tmp_path, count: int, **training) -> list[dict[str, np.ndarray]]:
+def batches(tmp_path, count: int, users: list = USERS, **training) -> list[dict[str, np.ndarray]]:
     file = tmp_path / "users.gz"
-    write_users(file, USERS, ITEM_CATEGORY)
+    write_users(file, users, ITEM_CATEGORY)
     config = TrainingConfig(**{"moments": 8, "moments_per_user": 2, "targets": 2, **training})
     dataset = data.training_dataset([str(file)], tf.constant(ITEM_CATEGORY), HISTORY, config)
     return list(itertools.islice(dataset.as_numpy_iterator(), count))
@@ -37,6 +37,18 @@ def test_moments_are_those_of_the_users(tmp_path):
             seen |= {(before, target) for target in targets}
     assert {target for before, target in seen if len(before) == 3} == {1, 3, 5}
     assert {target for before, target in seen if not before} == {1, 4, 6, 2}
+
+
+def test_the_baskets_of_a_user_are_drawn_alike_however_large(tmp_path):
+    """The user has baskets of 2, 1 and 5 events, with 0, 2 and 3 events before them."""
+    found = np.concatenate([batch[history.SHORT_LENGTH] for batch in batches(
+        tmp_path, 50, [[[1, 4], [2], [1, 3, 5, 2, 6]]], moments=20, moments_per_user=20)])
+    np.testing.assert_allclose(np.bincount(found, minlength=4) / len(found), [1 / 3, 0, 1 / 3, 1 / 3], atol=0.05)
+
+
+def test_a_batch_of_users_without_known_events_is_empty(tmp_path):
+    for batch in batches(tmp_path, 2, [[[0, 0]]]):
+        assert batch[data.TARGET_ITEM].shape == (0, 2)
 
 
 def test_the_same_seed_gives_the_same_batches(tmp_path):
