@@ -50,15 +50,16 @@ def test_a_run_is_cached_until_a_file_changes(log):
     write_rows(log / "items/items.csv", ["item_id", "category_id", "title"], [("i1", "c1", "One"), ("i99", "c1", "")])
     artifact, = run(log, catalog=items)
     # 60 days of events of 5 users and 9 items, the last 28 days held out; the file adds one item.
-    assert [count(artifact, split) for split in ("train", "eval", "catalog")] == [5, 5, 10]
+    assert [count(artifact, split) for split in ("train", "eval", "catalog")] == [5, 5, 1]
     summary = json.loads((artifact / "ingest_summary.json").read_text())
     assert (summary["events_rows_read"], summary["cut_time"], summary["catalog_rows_read"]) == (60, 32 * DAY, 2)
+    assert summary["items"] == 10
     assert not (artifact / "rejected.csv").exists()
     assert run(log, catalog=items) == [artifact]
 
     write_rows(log / "items/items.csv", ["item_id", "category_id"], [("i1", "c1"), ("", "c1")] + [("i2", "c1")] * 18)
     artifact = run(log, catalog=items)[1]
-    assert count(artifact, "catalog") == 9
+    assert json.loads((artifact / "ingest_summary.json").read_text())["items"] == 9
     assert [row[1:3] for row in csv.reader((artifact / "rejected.csv").open())] == [
         ["row", "reason"], ["2", "missing item_id"]]
 
