@@ -10,7 +10,7 @@ from serving import contract
 from ulim_tf import history
 from ulim_tf.model import UlimModel
 from ulim_tf.retrieval.merge import merge
-from ulim_tf.retrieval.scann_index import ScannIndex
+from ulim_tf.retrieval.scann_index import NO_ITEM, ScannIndex
 
 REQUEST = (
     tf.TensorSpec([None, None], tf.string, contract.ITEM_ID),
@@ -66,15 +66,19 @@ class Servable:
         user = self._read(item_id, timestamp, length, now)
         config = self._model.settings
         subsequences = history.subsequences(user.events, user.rows, user.category, config.history)
-        vector, _ = self._model.long_vectors(user.short, user.category, subsequences)
+        long = self._model.long_interests(user.short, user.category, subsequences)
         k = min(config.retrieval.per_category, self._model.items)
-        item, score = self._index.search(tf.reshape(vector, [-1, config.model.width]),
+        item, score = self._index.search(tf.reshape(long.vector, [-1, config.model.width]),
                                          tf.reshape(user.category, [-1]), k)
         by_category = tf.concat([tf.shape(user.category), [k]], axis=0)
         short_item, short_score = self._index.search_all(self._model.short_vector(user.short),
                                                          min(config.retrieval.short_term, self._model.items))
+        copied = tf.reshape(user.probability * long.gate, [-1])
         ranked = merge(
-            tf.reshape(item, by_category), tf.reshape(score, by_category), user.probability, short_item, short_score,
+            copied_item=_by_user(long.item, long.owner, user.category, NO_ITEM),
+            copied_probability=_by_user(tf.gather(copied, long.owner) * long.attention, long.owner, user.category, 0.0),
+            long_item=tf.reshape(item, by_category), long_score=tf.reshape(score, by_category),
+            generated_probability=user.probability * (1.0 - long.gate), short_item=short_item, short_score=short_score,
             short_share=config.retrieval.short_share, temperature=config.loss.temperature, items=self._model.items,
             results=config.retrieval.results)
         return {
@@ -111,6 +115,12 @@ class Servable:
         category = tf.cast(place, tf.int64) + 1
         return _User(events, rows, short, category, probability,
                      tf.gather(prediction.copied, category, batch_dims=1))
+
+
+def _by_user(values: tf.Tensor, owner: tf.Tensor, category: tf.Tensor, padding: float) -> tf.Tensor:
+    """Values [n] of the events of B * K subsequences -> [B, n'], each user's in a row."""
+    users, categories = tf.unstack(tf.shape(category, out_type=tf.int64))
+    return tf.RaggedTensor.from_value_rowids(values, owner // categories, users).to_tensor(padding)
 
 
 def _number_of_line(file: str) -> tf.lookup.StaticHashTable:

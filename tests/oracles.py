@@ -51,17 +51,24 @@ def best_in_category(vectors: np.ndarray, category: np.ndarray, query: np.ndarra
     return [(int(members[place]) + 1, float(scores[place])) for place in order]
 
 
-def merge(long: dict[int, tuple[float, dict[int, float]]], short: dict[int, float], share: float,
-          temperature: float) -> dict[int, float]:
-    """item -> mixture probability; `long` maps a category to (its probability, {item: score})."""
+def merge(long: dict[int, tuple[float, float, list[tuple[int, float]], dict[int, float]]], short: dict[int, float],
+          share: float, temperature: float) -> dict[int, float]:
+    """item -> mixture probability; `long` maps a category to (its probability, its gate, [(item, attention) of each
+    event], {item: score} of its search)."""
     def distribution(scores: dict[int, float]) -> dict[int, float]:
         mass = softmax(np.array(list(scores.values())) / temperature) if scores else []
         return dict(zip(scores, mass))
 
     probability: dict[int, float] = {}
-    for category_probability, scores in long.values():
+
+    def add(item: int, mass: float) -> None:
+        probability[item] = probability.get(item, 0.0) + mass
+
+    for category_probability, gate, events, scores in long.values():
+        for item, attention in events:
+            add(item, (1 - share) * category_probability * gate * attention)
         for item, mass in distribution(scores).items():
-            probability[item] = probability.get(item, 0.0) + (1 - share) * category_probability * mass
+            add(item, (1 - share) * category_probability * (1 - gate) * mass)
     for item, mass in distribution(short).items():
-        probability[item] = probability.get(item, 0.0) + share * mass
+        add(item, share * mass)
     return probability

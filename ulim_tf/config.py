@@ -66,6 +66,7 @@ class ModelConfig(Section):
     width: int = setting(64, "D: width of every embedding and interest vector", low=2, high=1024)
     heads: int = setting(2, "attention heads of the short-term branch; divides width", low=1, high=64)
     hidden: int = setting(128, "hidden units of each DNN", low=1, high=8192)
+    item_pointer: bool = setting(True, "copy items of the history as well as generate them; off: the paper's model")
 
     def __post_init__(self) -> None:
         super().__post_init__()

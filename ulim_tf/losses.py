@@ -23,6 +23,18 @@ def sampled_softmax(positive: tf.Tensor, negative: tf.Tensor, log_expected_count
     return tf.reduce_logsumexp(tf.concat([positive[..., None], corrected], axis=-1), axis=-1) - positive
 
 
+def copy_or_generate(gate: tf.Tensor, copied: tf.Tensor, generated_nll: tf.Tensor) -> tf.Tensor:
+    """-log(g * copy + (1 - g) * gen), the long-term loss with the item pointer; -log gen where g is 0.
+
+    Args:
+        gate: g, [...], in [0, 1).
+        copied: copy of the bought item, [...], in [0, 1].
+        generated_nll: -log gen of the bought item, [...].
+    """
+    log_copied = tf.math.log(tf.maximum(gate * copied, 1e-30))
+    return -tf.reduce_logsumexp(tf.stack([log_copied, tf.math.log1p(-gate) - generated_nll]), axis=0)
+
+
 def category_nll(probability: tf.Tensor, category: tf.Tensor) -> tf.Tensor:
     """-log(y[c*] + 1e-8), the loss of PGIN.
 

@@ -2,7 +2,7 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,10 +13,27 @@ from ulim_tf import config as settings
 from ulim_tf import data, history, losses
 from ulim_tf.layers.dnn import dnn
 from ulim_tf.layers.embeddings import BehaviourEmbedding
+from ulim_tf.layers.item_pointer import ItemGate
 from ulim_tf.layers.long_term import LongTermAttention
 from ulim_tf.layers.pointer_generator import CategoryPrediction, PointerGenerator
 from ulim_tf.layers.short_term import ShortTermEncoder
 from ulim_tf.sampling import CategorySampler, draw_from_pool
+
+
+class LongInterests(NamedTuple):
+    """The long-term side of B users in K categories each, and the n events that were read for it."""
+
+    vector: tf.Tensor  # v_l, [B, K, D], searched inside its category
+    gate: tf.Tensor  # g, [B, K], the probability that an item is copied; 0 without the item pointer
+    item: tf.Tensor  # int64 [n], the events of all B * K subsequences, one after the other
+    attention: tf.Tensor  # a, [n], sums to 1 over each subsequence
+    owner: tf.Tensor  # int64 [n], ascending, which of the B * K subsequences each event is of
+
+    def copied(self, wanted: tf.Tensor) -> tf.Tensor:
+        """copy(i|c) of one wanted item for each category: int64 [B, K] -> float32 [B, K]."""
+        match = self.item == tf.gather(tf.reshape(wanted, [-1]), self.owner)
+        mass = tf.math.unsorted_segment_sum(tf.where(match, self.attention, 0.0), self.owner, tf.size(wanted))
+        return tf.reshape(mass, tf.shape(wanted))
 
 
 @keras.saving.register_keras_serializable("ulim_tf")
@@ -41,6 +58,7 @@ class UlimModel(tfrs.Model):
         self.embedding = BehaviourEmbedding(items, categories, width, name="embedding")
         self.short_term = ShortTermEncoder(width, config.model.heads, name="short_term")
         self.long_term = LongTermAttention(width, name="long_term")
+        self.item_gate = ItemGate(hidden, name="item_gate")
         self.pointer_generator = PointerGenerator(categories, width, hidden, name="pointer_generator")
         self.long_tower = dnn("long_tower", hidden, width)
         self.short_tower = dnn("short_tower", hidden, width)
@@ -61,7 +79,7 @@ class UlimModel(tfrs.Model):
         self.sampler.build(None)
         self.built = True
         self.call({**one, **row})
-        self.long_vectors(tf.zeros([1, self.settings.model.width]), row[history.CATEGORY], {**row, **subsequence})
+        self.long_interests(tf.zeros([1, self.settings.model.width]), row[history.CATEGORY], {**row, **subsequence})
 
     def set_catalog(self, item_category: np.ndarray) -> None:
         """Tells the model which category each item is in.
@@ -86,8 +104,8 @@ class UlimModel(tfrs.Model):
     @property
     def inference_variables(self) -> list[tf.Variable]:
         """What answering needs: all variables but those of sampling and of metrics."""
-        layers = (self.embedding, self.short_term, self.long_term, self.pointer_generator, self.long_tower,
-                  self.short_tower)
+        layers = (self.embedding, self.short_term, self.long_term, self.item_gate, self.pointer_generator,
+                  self.long_tower, self.short_tower)
         return [variable for layer in layers for variable in layer.variables]
 
     def short_interest(self, moments: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -106,27 +124,29 @@ class UlimModel(tfrs.Model):
             short, category, self.embedding.category(category), self.embedding.recency(age),
             moments[history.CATEGORY_COUNT], age, moments[history.CATEGORY_SPAN])
 
-    def long_vectors(self, short: tf.Tensor, category: tf.Tensor,
-                     subsequences: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """v_l of each of K categories, searched inside it.
+    def long_interests(self, short: tf.Tensor, category: tf.Tensor,
+                       subsequences: dict[str, tf.Tensor]) -> LongInterests:
+        """What the subsequences of K categories say.
 
         Args:
             short: q, [B, D].
             category: int64 [B, K].
             subsequences: the tensors of `history.subsequences`.
-
-        Returns:
-            v_l [B, K, D], and the attention of the real events of all subsequences, one after the other [n].
         """
         length = subsequences[history.SUBSEQUENCE_LENGTH]
         item, age = subsequences[history.SUBSEQUENCE_ITEM], subsequences[history.SUBSEQUENCE_AGE]
         real = tf.sequence_mask(length, tf.shape(item)[2])
         owner = tf.where(tf.reshape(real, [-1, tf.shape(item)[2]]))[:, 0]
-        behaviour = self.embedding(tf.boolean_mask(item, real), tf.boolean_mask(age, real))
+        item, age = tf.boolean_mask(item, real), tf.boolean_mask(age, real)
         category = self.embedding.category(category)
-        interest, attention = self.long_term(short, category, behaviour, owner, length)
+        interest, attention = self.long_term(
+            short, category, self.embedding(item, age), owner, self.embedding.recency_bias(age), length)
         short = tf.broadcast_to(short[:, None, :], tf.shape(category))
-        return self.long_tower(tf.concat([interest, short, category], axis=-1)), attention
+        return LongInterests(
+            vector=self.long_tower(tf.concat([interest, short, category], axis=-1)),
+            gate=self.item_gate(interest, short, category, length) if self.settings.model.item_pointer
+            else tf.zeros_like(interest[..., 0]),
+            item=item, attention=attention, owner=owner)
 
     def call(self, moments: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The short-term vector [B, D] and the next-category probabilities [B, C + 1] of moments."""
@@ -142,7 +162,7 @@ class UlimModel(tfrs.Model):
         target, real = features[data.TARGET_ITEM], features[data.TARGET_REAL]
         category = tf.gather(self.embedding.item_category, target)
         short = self.short_interest(features)
-        long, _ = self.long_vectors(short, category, features)
+        long = self.long_interests(short, category, features)
 
         in_category, in_category_count = self.sampler.draw(category, weights.category_negatives)
         in_category_hit = in_category == target[..., None]
@@ -166,9 +186,9 @@ class UlimModel(tfrs.Model):
 
         vector = self.short_vector(short)
         parts = {
-            "long": against_category(long),
+            "long": losses.copy_or_generate(long.gate, long.copied(target), against_category(long.vector)),
             "short": (against_pool(vector) if weights.short_negatives == "whole_pool"
-                      else against_category(tf.broadcast_to(vector[:, None, :], tf.shape(long)))),
+                      else against_category(tf.broadcast_to(vector[:, None, :], tf.shape(long.vector)))),
             "category": losses.category_nll(self.predict_categories(short, features).probability, category),
         }
         parts = {name: losses.mean_of_real(part, real) for name, part in parts.items()}

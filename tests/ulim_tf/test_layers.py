@@ -52,9 +52,10 @@ def test_long_term_attention_against_numpy(rng):
     layer = LongTermAttention(width)
     short, category, behaviour = normal(rng, 2, width), normal(rng, 2, 2, width), normal(rng, 6, width)
     owner = tf.constant(np.repeat(np.arange(4), lengths.ravel()))
-    pooled, weight = layer(short, category, behaviour, owner, tf.constant(lengths))
+    bias = normal(rng, 6)
+    layer(short, category, behaviour, owner, bias, tf.constant(lengths))
     layer.null.assign(normal(rng, width))
-    pooled, weight = layer(short, category, behaviour, owner, tf.constant(lengths))
+    pooled, weight = layer(short, category, behaviour, owner, bias, tf.constant(lengths))
     w_q, w_k, w_v = (dense.kernel.numpy() for dense in (layer.query, layer.key, layer.value))
     start = 0
     for b in range(2):
@@ -64,7 +65,7 @@ def test_long_term_attention_against_numpy(rng):
                 expected = layer.null.numpy()
             else:
                 query = np.concatenate([short.numpy()[b], category.numpy()[b, k]]) @ w_q
-                a = oracles.softmax((h @ w_k) @ query / np.sqrt(width))
+                a = oracles.softmax((h @ w_k) @ query / np.sqrt(width) + bias.numpy()[start:start + len(h)])
                 np.testing.assert_allclose(weight.numpy()[start:start + len(h)], a, rtol=1e-4)
                 expected = a @ (h @ w_v)
             np.testing.assert_allclose(pooled.numpy()[b, k], expected, rtol=1e-4, atol=1e-6)

@@ -32,6 +32,12 @@ def test_the_logq_correction_estimates_the_full_softmax():
     assert abs(float(tf.reduce_mean(got)) - full) < 0.05
 
 
+def test_copy_or_generate_against_numpy():
+    gate, copied, generated = np.array([0.0, 0.25, 0.9]), np.array([0.0, 0.5, 0.0]), np.array([0.1, 1e-6, 0.02])
+    got = losses.copy_or_generate(*(tf.constant(x, tf.float32) for x in (gate, copied, -np.log(generated))))
+    np.testing.assert_allclose(got, -np.log(gate * copied + (1 - gate) * generated), rtol=1e-5)
+
+
 def test_category_nll_against_numpy():
     probability = np.array([[0.0, 0.25, 0.75], [0.0, 1.0, 0.0]], np.float32)
     got = losses.category_nll(tf.constant(probability), tf.constant([[1, 2], [1, 2]], tf.int64))

@@ -113,8 +113,8 @@ def test_a_saved_model_answers_the_same(dataset, tmp_path):
         np.testing.assert_array_equal(loaded(moments)[name], value, err_msg=name)
     wanted = tf.gather(model.embedding.item_category, batch[data.TARGET_ITEM])
     short = model.short_interest(moments)
-    np.testing.assert_array_equal(loaded.long_vectors(short, wanted, batch)[0],
-                                  model.long_vectors(short, wanted, batch)[0])
+    for one, other in zip(loaded.long_interests(short, wanted, batch), model.long_interests(short, wanted, batch)):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_long_vector_reads_only_its_own_subsequence(dataset):
@@ -124,15 +124,37 @@ def test_the_long_vector_reads_only_its_own_subsequence(dataset):
     wanted = tf.constant([[1, 2]], tf.int64)
 
     def vectors(second_item: int) -> np.ndarray:
-        vector, _ = model.long_vectors(short, wanted, {
+        long = model.long_interests(short, wanted, {
             history.SUBSEQUENCE_ITEM: tf.constant([[[1, 5], [2, second_item]]], tf.int64),
             history.SUBSEQUENCE_AGE: tf.zeros([1, 2, 2], tf.int64),
             history.SUBSEQUENCE_LENGTH: tf.constant([[2, 2]], tf.int64)})
-        return vector.numpy()[0]
+        return long.vector.numpy()[0]
 
     one, other = vectors(6), vectors(10)
     np.testing.assert_array_equal(one[0], other[0])
     assert np.abs(one[1] - other[1]).max() > 1e-4
+
+
+def test_copies_are_the_attention_of_an_items_events():
+    model = make()
+    long = model.long_interests(tf.random.stateless_normal([1, 8], [1, 2]), tf.constant([[1, 2, 3]], tf.int64), {
+        history.SUBSEQUENCE_ITEM: tf.constant([[[1, 5, 1], [2, 6, 0], [0, 0, 0]]], tf.int64),
+        history.SUBSEQUENCE_AGE: tf.constant([[[90, 8, 7], [6, 5, 0], [0, 0, 0]]], tf.int64) * 10**5,
+        history.SUBSEQUENCE_LENGTH: tf.constant([[3, 2, 0]], tf.int64)})
+    attention = long.attention.numpy()
+    assert long.item.numpy().tolist() == [1, 5, 1, 2, 6] and long.owner.numpy().tolist() == [0, 0, 0, 1, 1]
+    np.testing.assert_allclose(
+        long.copied(tf.constant([[1, 6, 3]], tf.int64)), [[attention[0] + attention[2], attention[4], 0]], rtol=1e-6)
+    assert (long.gate.numpy() > 0).tolist() == [[True, True, False]]
+
+
+def test_without_the_item_pointer_nothing_is_copied(dataset):
+    config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, item_pointer=False))
+    batch, model = next(iter(dataset)), make(config)
+    category = tf.gather(model.embedding.item_category, batch[data.TARGET_ITEM])
+    long = model.long_interests(model.short_interest(batch), category, batch)
+    assert not long.gate.numpy().any()
+    assert np.isfinite(float(model.compute_loss(batch)))
 
 
 @pytest.mark.parametrize(("item_category", "message"), [

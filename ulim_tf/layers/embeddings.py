@@ -28,6 +28,7 @@ class BehaviourEmbedding(keras.layers.Layer):
         self.item_table = table("item", self.items + 1)
         self.category_table = table("category", self.categories + 1)
         self.recency_table = table("recency", _RECENCY_BUCKETS)
+        self.recency_bias_table = self.add_weight("recency_bias", [_RECENCY_BUCKETS], initializer="zeros")
         self.item_category = self.add_weight("item_category", [self.items + 1], tf.int64, trainable=False,
                                              initializer="zeros")
         super().build(_)
@@ -46,9 +47,17 @@ class BehaviourEmbedding(keras.layers.Layer):
 
     def recency(self, age: tf.Tensor) -> tf.Tensor:
         """Ages in seconds, int64 [...] -> float32 [..., D], one row for each power of two of an hour."""
-        octave = tf.math.log1p(tf.cast(age, tf.float32) / _HOUR) / tf.math.log(2.0)
-        return tf.gather(self.recency_table, tf.clip_by_value(tf.cast(octave, tf.int32), 0, _RECENCY_BUCKETS - 1))
+        return tf.gather(self.recency_table, _recency_bucket(age))
+
+    def recency_bias(self, age: tf.Tensor) -> tf.Tensor:
+        """What its age alone adds to a behaviour's attention: int64 [...] -> float32 [...]."""
+        return tf.gather(self.recency_bias_table, _recency_bucket(age))
 
     def call(self, item: tf.Tensor, age: tf.Tensor) -> tf.Tensor:
         """Behaviours: items int64 [...] and their ages int64 [...] -> float32 [..., D]."""
         return self.candidate(item) + self.recency(age)
+
+
+def _recency_bucket(age: tf.Tensor) -> tf.Tensor:
+    octave = tf.math.log1p(tf.cast(age, tf.float32) / _HOUR) / tf.math.log(2.0)
+    return tf.clip_by_value(tf.cast(octave, tf.int32), 0, _RECENCY_BUCKETS - 1)

@@ -1,7 +1,7 @@
 """The long-term branch: attention over one category's subsequence, asked by the short-term vector.
 
-a = softmax_mask(W_q[q; e_c] . (W_k H_c)^T / sqrt(D)), l = sum_j a_j W_v h_j (ULIM, section CHDIL [P]; e_c in the query
-and the learned null token of an empty subsequence are [I]).
+a = softmax_mask(W_q[q; e_c] . (W_k H_c)^T / sqrt(D) + b), l = sum_j a_j W_v h_j (ULIM, section CHDIL [P]; e_c in the
+query, a bias b for each recency and the learned null token of an empty subsequence are [I]).
 """
 
 import tensorflow as tf
@@ -28,7 +28,7 @@ class LongTermAttention(keras.layers.Layer):
         super().build(shape)
 
     def call(self, short: tf.Tensor, category: tf.Tensor, behaviour: tf.Tensor, owner: tf.Tensor,
-             length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+             bias: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Attends inside each of K categories.
 
         A subsequence holds a few events of the M it may hold, so behaviours come without their padding.
@@ -38,6 +38,7 @@ class LongTermAttention(keras.layers.Layer):
             category: e_c, [B, K, D].
             behaviour: H of all B * K subsequences, one after the other, [n, D].
             owner: int64 [n], ascending: which of the B * K subsequences each behaviour belongs to.
+            bias: b of each behaviour, [n].
             length: int64 [B, K], behaviours of each; 0 gives the null token.
 
         Returns:
@@ -48,7 +49,7 @@ class LongTermAttention(keras.layers.Layer):
         query = self.query(tf.concat([tf.broadcast_to(short[:, None, :], shape), category], axis=-1))
         # W_k goes to the query's side and W_v behind the sum: the same numbers for a fraction of the work.
         asked = tf.reshape(tf.einsum("bkd,ed->bke", query, self.key.kernel), [subsequences, self.width])
-        logit = tf.reduce_sum(tf.gather(asked, owner) * behaviour, axis=-1) / self.width**0.5
+        logit = tf.reduce_sum(tf.gather(asked, owner) * behaviour, axis=-1) / self.width**0.5 + bias
         largest = tf.stop_gradient(tf.math.unsorted_segment_max(logit, owner, subsequences))
         mass = tf.exp(logit - tf.gather(largest, owner))
         weight = mass / tf.gather(tf.math.unsorted_segment_sum(mass, owner, subsequences), owner)

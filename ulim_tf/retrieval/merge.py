@@ -3,10 +3,10 @@
 A dot product inside one category says nothing about another category, so raw scores are never compared. Each channel
 becomes a distribution over items instead, and the answer ranks their mixture:
 
-    P(i) = (1 - share) * y_c(i) * softmax_c(s_i) + share * softmax_pool(s_i)
+    P(i) = (1 - share) * y_c * (g_c * copy(i) + (1 - g_c) * softmax_c(s_i)) + share * softmax_pool(s_i)
 
-with the softmax of a search taken over what it returned (ULIM gives no merge rule [I]). Items that no channel found
-fill up the answer, the most frequent first, so that R results always come back while items remain.
+with c the item's category and the softmax of a search taken over what it returned (ULIM gives no merge rule [I]). What
+no channel found fills up the answer, the most frequent first, so that R results always come back while items remain.
 """
 
 from typing import NamedTuple
@@ -27,14 +27,17 @@ class Ranked(NamedTuple):
     count: tf.Tensor  # int32 [B]
 
 
-def merge(long_item: tf.Tensor, long_score: tf.Tensor, category_probability: tf.Tensor, short_item: tf.Tensor,
-          short_score: tf.Tensor, *, short_share: float, temperature: float, items: int, results: int) -> Ranked:
+def merge(*, copied_item: tf.Tensor, copied_probability: tf.Tensor, long_item: tf.Tensor, long_score: tf.Tensor,
+          generated_probability: tf.Tensor, short_item: tf.Tensor, short_score: tf.Tensor, short_share: float,
+          temperature: float, items: int, results: int) -> Ranked:
     """Ranks what both channels found and fills up to R.
 
     Args:
-        long_item: int64 [B, K, k], negative where nothing was found; an item stands in one category only.
+        copied_item: int64 [B, n], events of the searched categories; negative in padding. An item may stand often.
+        copied_probability: float32 [B, n], y_c * g_c * a of each event.
+        long_item: int64 [B, K, k], negative where nothing was found.
         long_score: float32 [B, K, k], dot products; -inf where nothing was found.
-        category_probability: float32 [B, K], y of each category.
+        generated_probability: float32 [B, K], y_c * (1 - g_c) of each category.
         short_item: int64 [B, k'], as `long_item`.
         short_score: float32 [B, k'].
         short_share: what the mixture gives to the short-term channel.
@@ -43,13 +46,19 @@ def merge(long_item: tf.Tensor, long_score: tf.Tensor, category_probability: tf.
         results: R.
     """
     users = tf.shape(short_item)[0]
-    long = _log_softmax(long_score / temperature) + tf.math.log((1.0 - short_share) * category_probability)[..., None]
+    long_share = 1.0 - short_share
+    copied = tf.math.log(tf.where(copied_item > 0, long_share * copied_probability, 0.0))
+    long = _log_softmax(long_score / temperature) + tf.math.log(long_share * generated_probability)[..., None]
     short = _log_softmax(short_score / temperature) + tf.math.log(short_share)
     frequent = tf.broadcast_to(tf.range(1, min(results, items) + 1, dtype=tf.int64), [users, min(results, items)])
-    item = tf.concat([tf.reshape(long_item, [users, -1]), short_item, frequent], axis=1)
-    score = tf.concat([tf.reshape(long, [users, -1]), short, tf.fill(tf.shape(frequent), _NOT_FOUND)], axis=1)
-    widths = [tf.reduce_prod(tf.shape(long_item)[1:]), tf.shape(short_item)[1], tf.shape(frequent)[1]]
-    channel = tf.broadcast_to(tf.repeat([LONG_TERM, SHORT_TERM, BACKFILL], tf.stack(widths)), tf.shape(item))
+    places = (
+        (copied_item, copied, LONG_TERM),
+        (tf.reshape(long_item, [users, -1]), tf.reshape(long, [users, -1]), LONG_TERM),
+        (short_item, short, SHORT_TERM),
+        (frequent, tf.fill(tf.shape(frequent), _NOT_FOUND), BACKFILL))
+    item = tf.concat([place[0] for place in places], axis=1)
+    score = tf.concat([place[1] for place in places], axis=1)
+    channel = tf.concat([tf.fill(tf.shape(place[0]), place[2]) for place in places], axis=1)
     return _top(*_once_each(item, score, channel), items, results)
 
 
@@ -60,27 +69,22 @@ def _log_softmax(score: tf.Tensor) -> tf.Tensor:
 
 
 def _once_each(item: tf.Tensor, score: tf.Tensor, channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Adds up the probabilities of an item that stands in several channels; its other places become item -1."""
+    """Adds up the probabilities of an item's places [B, n]; the first keeps the sum, the others become item -1.
+
+    The channel is that of the most probable place.
+    """
     order = tf.argsort(item, axis=1, stable=True)
     item, score, channel = (tf.gather(values, order, batch_dims=1) for values in (item, score, channel))
-
-    def following(values: tf.Tensor, by: int, fill: float) -> tf.Tensor:
-        return tf.pad(values[:, by:], [[0, 0], [0, tf.minimum(by, tf.shape(values)[1])]], constant_values=fill)
-
-    total, best, best_channel = score, score, channel
-    for by in (1, 2):  # an item stands in at most three places, one a channel
-        same = following(item, by, -1) == item
-        other = tf.where(same, following(score, by, _NOT_FOUND), _NOT_FOUND)
-        total = _log_add(total, other)
-        best_channel = tf.where(other > best, following(channel, by, 0), best_channel)
-        best = tf.maximum(best, other)
     first = tf.pad(item[:, 1:] != item[:, :-1], [[0, 0], [1, 0]], constant_values=True)
-    return tf.where(first, item, -1), total, best_channel
+    run = tf.reshape(tf.cumsum(tf.cast(tf.reshape(first, [-1]), tf.int32)) - 1, tf.shape(item))
+    runs = tf.size(item)
 
-
-def _log_add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    larger = tf.maximum(a, b)
-    return tf.where(larger > _NOT_FOUND, larger + tf.math.log1p(tf.exp(tf.minimum(a, b) - larger)), _NOT_FOUND)
+    best = tf.gather(tf.math.unsorted_segment_max(score, run, runs), run)
+    relative = tf.where(score > _NOT_FOUND, tf.exp(score - best), 0.0)
+    total = best + tf.math.log(tf.gather(tf.math.unsorted_segment_sum(relative, run, runs), run))
+    of_best = tf.where(score == best, channel, BACKFILL)
+    return (tf.where(first, item, -1), tf.where(best > _NOT_FOUND, total, _NOT_FOUND),
+            tf.gather(tf.math.unsorted_segment_min(of_best, run, runs), run))
 
 
 def _top(item: tf.Tensor, score: tf.Tensor, channel: tf.Tensor, items: int, results: int) -> Ranked:

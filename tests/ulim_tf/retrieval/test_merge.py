@@ -10,11 +10,16 @@ from ulim_tf.retrieval.merge import BACKFILL, LONG_TERM, SHORT_TERM, merge
 NONE = float("-inf")
 
 
-def run(long_item, long_score, probability, short_item, short_score, *, share=0.25, temperature=1.0, items, results):
-    return merge(tf.constant([long_item], tf.int64), tf.constant([long_score], tf.float32),
-                 tf.constant([probability], tf.float32), tf.constant([short_item], tf.int64),
-                 tf.constant([short_score], tf.float32), short_share=share, temperature=temperature, items=items,
-                 results=results)
+def run(long_item, long_score, probability, short_item, short_score, *, copied=(), share=0.25, temperature=1.0, items,
+        results):
+    """One user; `copied` holds (item, probability) pairs."""
+    return merge(
+        copied_item=tf.constant([[item for item, _ in copied]], tf.int64, shape=[1, len(copied)]),
+        copied_probability=tf.constant([[mass for _, mass in copied]], tf.float32, shape=[1, len(copied)]),
+        long_item=tf.constant([long_item], tf.int64), long_score=tf.constant([long_score], tf.float32),
+        generated_probability=tf.constant([probability], tf.float32), short_item=tf.constant([short_item], tf.int64),
+        short_score=tf.constant([short_score], tf.float32), short_share=share, temperature=temperature, items=items,
+        results=results)
 
 
 def test_a_worked_example():
@@ -26,6 +31,14 @@ def test_a_worked_example():
     assert got.channel[0].numpy().tolist() == [LONG_TERM, LONG_TERM, LONG_TERM, SHORT_TERM, BACKFILL, BACKFILL]
     assert got.count.numpy().tolist() == [6]
     assert (np.diff(got.score[0]) < 0).all()
+
+
+def test_copies_of_an_item_add_up():
+    """Item 7 was bought twice (.1 and .3), item 1 once (.2) and is found by the search too (.4 * 1)."""
+    got = run([[1]], [[3.0]], [0.4], [9], [0.0], copied=[(7, 0.1), (1, 0.2), (7, 0.3), (-1, 0.0)], items=9, results=4)
+    assert got.item[0].numpy().tolist() == [1, 7, 9, 2]
+    np.testing.assert_allclose(np.exp(got.score[0, :3]), [0.75 * 0.6, 0.75 * 0.4, 0.25], rtol=1e-5)
+    assert got.channel[0].numpy().tolist() == [LONG_TERM, LONG_TERM, SHORT_TERM, BACKFILL]
 
 
 def test_the_larger_part_names_the_channel():
@@ -65,12 +78,18 @@ def test_against_the_plain_reference(data):
     chosen = rng.permutation(np.arange(1, items + 1))[:short_k]
     short_item[:len(chosen)], short_score[:len(chosen)] = chosen, rng.normal(size=len(chosen))
     probability = oracles.softmax(rng.normal(size=categories))
+    events = [rng.choice(np.flatnonzero(owner == c)[np.flatnonzero(owner == c) > 0], 3).tolist()
+              if (np.flatnonzero(owner == c) > 0).any() and data.draw(st.booleans()) else [] for c in range(categories)]
+    attention = [oracles.softmax(rng.normal(size=len(of_c))) if of_c else np.zeros(0) for of_c in events]
+    gate = np.array([rng.random() if of_c else 0.0 for of_c in events])
 
-    got = run(long_item, long_score, probability, short_item, short_score, share=0.3, temperature=0.5, items=items,
-              results=results)
+    got = run(long_item, long_score, probability * (1 - gate), short_item, short_score, share=0.3, temperature=0.5,
+              items=items, results=results, copied=[
+                  (item, probability[c] * gate[c] * a) for c in range(categories)
+                  for item, a in zip(events[c], attention[c])])
     expected = oracles.merge(
-        {c: (probability[c], {int(i): s for i, s in zip(long_item[c], long_score[c]) if i > 0})
-         for c in range(categories)},
+        {c: (probability[c], gate[c], list(zip(events[c], attention[c])),
+             {int(i): s for i, s in zip(long_item[c], long_score[c]) if i > 0}) for c in range(categories)},
         {int(i): s for i, s in zip(short_item, short_score) if i > 0}, 0.3, 0.5)
     ranked = sorted(expected, key=lambda i: -expected[i])
     ranked += [i for i in range(1, items + 1) if i not in expected]
