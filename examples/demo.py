@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +66,9 @@ def main() -> None:
     names = pd.read_parquet(catalog).set_index("item_id")
     with _server(run.servable.parent) as target, Client(target) as client:
         held_out = list(_read_held_out(run.example_files(features.SPLIT_EVAL)))
+        if not held_out:
+            sys.exit("error: none of these households bought anything in the held-out days. "
+                     "Take more of them, for example: DEMO_USERS=200 make demo")
         for household in random.Random(0).sample(held_out, min(SHOWN_HOUSEHOLDS, len(held_out))):
             _show(household, client, names)
         recall = _recall(client, held_out)
@@ -77,7 +80,7 @@ def main() -> None:
 def _users(text: str | None) -> int | None:
     if not text:
         return None
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or not 1 <= int(text) <= HOUSEHOLDS:
         sys.exit(f"error: DEMO_USERS must be a whole number of households, 1 to {HOUSEHOLDS}, got {text!r}. "
                  "Write for example: DEMO_USERS=200 make demo")
     return int(text)
@@ -145,30 +148,31 @@ def _read_held_out(files: Sequence[str]) -> Iterator[HeldOut]:
 
 
 def _show(household: HeldOut, client: Client, names: pd.DataFrame) -> None:
+    recommended = client.recommend(household.history)
+    bought, first = set(household.target), {item.item_id for item in recommended[:RECALL_AT]}
+
     def name(item: str) -> str:
         return str(names.title.get(item) or item)
 
     def day(timestamp: int) -> str:
         return time.strftime("%d %B %Y", time.gmtime(timestamp))
 
-    def listed(items: Sequence[str], mark: set[str] = frozenset()) -> str:
-        return "".join(f"\n    {'*' if item in mark else ' '} {name(item)}" for item in items)
+    def listed(items: Sequence[str], mark: Collection[str] = ()) -> str:
+        lines = [f"\n    {'*' if item in mark else ' '} {name(item)}" for item in items[:SHOWN_ITEMS]]
+        return "".join(lines) + (f"\n      and {len(items) - SHOWN_ITEMS} more" if len(items) > SHOWN_ITEMS else "")
 
-    recommended = client.recommend(household.history)
     print(f"\n--- household {household.user_id}: {len(household.history.item_ids)} purchases, "
           f"asked on {day(household.history.now)}")
-    print(f"  bought last, on {day(max(household.history.timestamps))}:{listed(household.last_basket()[:SHOWN_ITEMS])}")
-    print("  next categories                          probability  copied from its history")
+    print(f"  bought last, on {day(max(household.history.timestamps))}:{listed(household.last_basket())}")
+    print(f"  {'next categories':<42} probability  of it copied from the history")
     for prediction in client.predict_categories(household.history)[:SHOWN_CATEGORIES]:
-        print(f"      {prediction.category_id:<36} {prediction.probability:>10.1%} {prediction.copy_share:>12.0%}")
-    print(f"  recommended (* it is in the next basket)  {'category':<28} channel")
-    bought = set(household.target)
+        print(f"      {prediction.category_id:<38} {prediction.probability:>10.1%} {prediction.copy_share:>8.0%}")
+    print(f"  {'recommended (* it is in the next basket)':<52} {'category':<28} channel")
     for item in recommended[:SHOWN_ITEMS]:
-        print(f"    {'*' if item.item_id in bought else ' '} {name(item.item_id):<37.37} {item.category_id:<28.28} "
+        print(f"    {'*' if item.item_id in bought else ' '} {name(item.item_id):<48.48} {item.category_id:<28.28} "
               f"{item.channel}")
-    found = {item.item_id for item in recommended[:RECALL_AT]} & bought
-    print(f"  its next basket (* recommended among the first {RECALL_AT}):{listed(household.target, found)}",
-          flush=True)
+    print(f"  its next basket, {len(bought & first)} of {len(bought)} among the first {RECALL_AT} recommended (*):"
+          f"{listed(household.target, first)}", flush=True)
 
 
 def _recall(client: Client, held_out: Sequence[HeldOut]) -> float:

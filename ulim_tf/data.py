@@ -56,7 +56,6 @@ class StoredUsers:
         self.timestamp = tf.boolean_mask(stored[features.EVENT_TIMESTAMP].flat_values, known)
         self.row_splits = tf.cast(stored[features.CATEGORY].row_splits, tf.int64)  # [U + 1]
         self.category = stored[features.CATEGORY].flat_values  # one a row
-        self.row_start = tf.searchsorted(row, tf.range(tf.size(self.category, tf.int64)), out_type=tf.int64)
         self._most = tf.size(item, tf.int64) + 1
         self._row_and_rank = row * self._most + rank  # ascending
         at = (tf.gather(self.splits, tf.boolean_mask(user, known)) + rank)[:, None]

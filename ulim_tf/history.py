@@ -98,7 +98,7 @@ def group_by_category(events: Events, item_category: tf.Tensor) -> CategoryRows:
     first_of_row = tf.concat([real[:, :1], (category[:, 1:] != category[:, :-1]) & real[:, 1:]], axis=1)
     rows = tf.math.count_nonzero(first_of_row, axis=1)
     row_of_event = tf.where(real, tf.cumsum(tf.cast(first_of_row, tf.int64), axis=1) - 1, width)
-    wanted = tf.tile(tf.range(tf.reduce_max(rows, keepdims=False))[None, :], [tf.shape(category)[0], 1])
+    wanted = tf.tile(tf.range(tf.reduce_max(rows))[None, :], [tf.shape(category)[0], 1])
     start = tf.searchsorted(row_of_event, wanted, side="left", out_type=tf.int64)
     end = tf.searchsorted(row_of_event, wanted, side="right", out_type=tf.int64)
     found = end > start
