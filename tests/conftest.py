@@ -1,7 +1,3 @@
-"""Selects Keras 2 before any test module imports TensorFlow, and silences TensorFlow's start-up log."""
+"""Selects Keras 2 before any test module imports TensorFlow, and silences the start-up notes, as the commands do."""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import ulim_tf  # noqa: F401
+import ulim_tf.quiet  # noqa: F401

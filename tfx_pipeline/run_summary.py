@@ -39,11 +39,6 @@ class Run(NamedTuple):
         examples = next(step.outputs["examples"] for step in self.steps if "examples" in step.outputs)
         return sorted(str(file) for file in (examples / f"Split-{split}").iterdir())
 
-    @property
-    def ingest(self) -> dict[str, object]:
-        """The counters of the ingest (`tfx_pipeline/beam_transforms.py`)."""
-        return next(_ingest_summary(step) for step in self.steps if "examples" in step.outputs)
-
 
 def read(connection: metadata_store_pb2.ConnectionConfig) -> Run:
     """Reads the newest run.
@@ -83,12 +78,8 @@ def table(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _ingest_summary(step: Step) -> dict[str, object]:
-    return json.loads((step.outputs["examples"] / SUMMARY_FILE).read_text())
-
-
 def _ingest(step: Step) -> str:
-    counts = _ingest_summary(step)
+    counts = json.loads((step.outputs["examples"] / SUMMARY_FILE).read_text())
     rejected = counts["events_rows_rejected"]
     told = (f"{counts['events']:,} of {counts['events_rows_read']:,} rows kept, {counts['train_users']:,} users, "
             f"{counts['items']:,} items, {counts['categories']:,} categories; {counts['eval_users']:,} users held out")

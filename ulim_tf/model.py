@@ -70,7 +70,6 @@ class UlimModel(tfrs.Model):
         """Creates every variable, so that a model is whole before it has seen data."""
         if self.built:
             return
-        one = {name: tf.ones([1], tf.int64) for name in (history.SHORT_LENGTH,)}
         row = {name: tf.ones([1, 1], tf.int64) for name in (
             history.SHORT_ITEM, history.SHORT_AGE, history.CATEGORY, history.CATEGORY_COUNT, history.CATEGORY_AGE,
             history.CATEGORY_SPAN, history.SUBSEQUENCE_LENGTH)}
@@ -78,7 +77,7 @@ class UlimModel(tfrs.Model):
             history.SUBSEQUENCE_ITEM, history.SUBSEQUENCE_AGE)}
         self.sampler.build(None)
         self.built = True
-        self.call({**one, **row})
+        self.call({**row, history.SHORT_LENGTH: tf.ones([1], tf.int64)})
         self.long_interests(tf.zeros([1, self.settings.model.width]), row[history.CATEGORY], {**row, **subsequence})
 
     def set_catalog(self, item_category: np.ndarray) -> None:

@@ -34,7 +34,7 @@ class PointerGenerator(keras.layers.Layer):
 
     def __init__(self, categories: int, width: int, hidden: int, **kwargs):
         super().__init__(**kwargs)
-        self.categories, self.width, self.hidden = categories, width, hidden
+        self.categories, self.width = categories, width
         self.token = dnn("token", hidden, width)
         self.seeker = keras.layers.Dense(width, name="seeker")
         self.fusion = keras.layers.Dense(1, name="fusion")

@@ -1,0 +1,49 @@
+import types
+
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras as keras
+
+from tests.ulim_tf.examples import item_categories, write_users
+from tfx_pipeline import trainer
+
+ITEMS, CATEGORIES = 6, 3
+CONFIG = {"history": {"long": 10, "short": 4, "subsequence": 3}, "model": {"width": 4, "heads": 1, "hidden": 8},
+          "training": {"moments": 4, "moments_per_user": 2, "targets": 2, "learning_rate": 1e-3}}
+
+
+@pytest.fixture
+def fn_args(tmp_path, monkeypatch):
+    """What TFX gives to run_fn, for three users and a catalogue of six items in two examples."""
+    for split in ("train", "catalog"):
+        (tmp_path / split).mkdir()
+    item_category = item_categories(ITEMS, CATEGORIES)
+    write_users(tmp_path / "train" / "users.gz", [[[1, 4], [2]], [[6], [3]], [[5, 2], [1]]], item_category)
+    with tf.io.TFRecordWriter(str(tmp_path / "catalog" / "items.gz"), "GZIP") as writer:
+        for items in ([6, 1, 2, 3], [4, 5]):
+            writer.write(tf.train.Example(features=tf.train.Features(feature={
+                name: tf.train.Feature(int64_list=tf.train.Int64List(value=values)) for name, values in (
+                    ("catalog_item_id", items), ("catalog_category_id", item_category[items]))})).SerializeToString())
+    sizes = {"item_id": ITEMS, "category_id": CATEGORIES}
+    monkeypatch.setattr(tft.TFTransformOutput, "vocabulary_size_by_name", lambda _, name: sizes[name])
+    return types.SimpleNamespace(
+        custom_config=CONFIG, train_files=[str(tmp_path / "train" / "*"), str(tmp_path / "catalog" / "*")],
+        transform_output=str(tmp_path / "transform"), train_steps=3, model_run_dir=str(tmp_path / "logs"),
+        serving_model_dir=str(tmp_path / "model"))
+
+
+def test_the_trained_model_is_saved_with_its_catalogue(fn_args, tmp_path, capsys):
+    trainer.run_fn(fn_args)
+    model = keras.models.load_model(tmp_path / "model" / "model.keras")
+    assert model.embedding.item_category.numpy().tolist() == [0, 1, 2, 3, 1, 2, 3]
+    assert model.settings.model.width == 4
+    assert "step 3 of 3" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(fn_args, tmp_path):
+    fn_args.custom_config = {**CONFIG, "training": {**CONFIG["training"], "embedding_learning_rate": 10.0},
+                             "loss": {"alpha": 3e38, "beta": 3e38}}
+    with pytest.raises(RuntimeError, match=r"not a number any more. Lower training.learning_rate \(0.001\)"):
+        trainer.run_fn(fn_args)
+    assert not (tmp_path / "model").exists()
