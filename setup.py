@@ -17,6 +17,7 @@ CORE = [
     "protobuf==3.20.3",
     "numpy==1.26.4",
     "pyyaml>=6,<7",
+    "pandas>=1.5,<2",
 ]
 PIPELINE = [
     "tfx==1.16.0",
@@ -24,7 +25,6 @@ PIPELINE = [
     "tensorflow-transform==1.16.0",
     "apache-beam==2.61.0",
     "pyarrow==10.0.1",
-    "pandas>=1.5,<2",
 ]
 SERVING = [
     "tensorflow-serving-api==2.16.1",

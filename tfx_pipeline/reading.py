@@ -33,7 +33,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from tfx_pipeline.sequences import Events, Ids
+from ulim_tf.sequences import Events, Ids
 
 EVENTS = "events"
 CATALOG = "catalog"

@@ -8,12 +8,13 @@ are stored once).
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from ulim_tf import features, history
 from ulim_tf.config import HistoryConfig, TrainingConfig
+from ulim_tf.event_log import EventLog
 
 TARGET_ITEM = "target_item"
 TARGET_REAL = "target_real"
@@ -178,25 +179,50 @@ def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_con
     if not files:
         raise ValueError("files must name at least one TFRecord file of transformed users, got none. "
                          "Did Transform write the split 'train'?")
-    per_user = config.moments_per_user
-
-    def below(limit: tf.Tensor, seed: list[tf.Tensor | int]) -> tf.Tensor:
-        """A whole number from 0 to limit - 1 for each limit, all alike probable."""
-        drawn = tf.random.stateless_uniform(tf.shape(limit), seed, dtype=tf.float64) * tf.cast(limit, tf.float64)
-        return tf.minimum(tf.cast(drawn, tf.int64), limit - 1)
+    users = tf.data.TFRecordDataset(list(files), compression_type="GZIP")
+    users = users.shuffle(_SHUFFLE_USERS, seed=config.seed).repeat().batch(_users_in_batch(config))
 
     def cut(serialized: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         users = StoredUsers(tf.io.parse_example(serialized, _STORED))
-        user = tf.repeat(tf.where(users.lengths() > 0)[:, 0], per_user)
-        rank = users.basket_start(user, below(tf.gather(users.baskets(), user), [seed, 0]))
-        now = users.time_of(user, rank)
-        targets = users.basket_items(user, rank, below(users.basket_size(user, rank), [seed, 1]), config.targets)
-        wanted = tf.gather(item_category, targets[TARGET_ITEM])
-        return {**users.describe(user, rank, now, history_config), **targets,
-                **users.subsequences(user, rank, now, wanted, history_config)}
+        return _moments(users, tf.where(users.lengths() > 0)[:, 0], seed, item_category, history_config, config)
 
-    users = tf.data.TFRecordDataset(list(files), compression_type="GZIP")
-    users = users.shuffle(_SHUFFLE_USERS, seed=config.seed).repeat().batch(max(config.moments // per_user, 1))
+    return _seeded(users, cut, config)
+
+
+def training_dataset_in_memory(log: EventLog, history_config: HistoryConfig,
+                               config: TrainingConfig) -> tf.data.Dataset:
+    """As `training_dataset`, from a log in memory."""
+    users = StoredUsers({name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()})
+    item_category = tf.constant(log.item_category)
+    numbers = tf.data.Dataset.range(len(log.user_id))
+    numbers = numbers.shuffle(len(log.user_id), seed=config.seed).repeat().batch(_users_in_batch(config))
+    return _seeded(numbers, lambda user, seed: _moments(users, user, seed, item_category, history_config, config),
+                   config)
+
+
+def _users_in_batch(config: TrainingConfig) -> int:
+    return max(config.moments // config.moments_per_user, 1)
+
+
+def _seeded(users: tf.data.Dataset, cut: Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]],
+            config: TrainingConfig) -> tf.data.Dataset:
     seeds = tf.data.Dataset.random(seed=config.seed)
     return tf.data.Dataset.zip((users, seeds)).map(cut, num_parallel_calls=1).prefetch(2)
 
+
+def _moments(users: StoredUsers, user: tf.Tensor, seed: tf.Tensor, item_category: tf.Tensor,
+             history_config: HistoryConfig, config: TrainingConfig) -> dict[str, tf.Tensor]:
+    """A batch: some baskets of each user int64 [n], who all have events."""
+    user = tf.repeat(user, config.moments_per_user)
+    rank = users.basket_start(user, _below(tf.gather(users.baskets(), user), [seed, 0]))
+    now = users.time_of(user, rank)
+    targets = users.basket_items(user, rank, _below(users.basket_size(user, rank), [seed, 1]), config.targets)
+    wanted = tf.gather(item_category, targets[TARGET_ITEM])
+    return {**users.describe(user, rank, now, history_config), **targets,
+            **users.subsequences(user, rank, now, wanted, history_config)}
+
+
+def _below(limit: tf.Tensor, seed: list[tf.Tensor | int]) -> tf.Tensor:
+    """A whole number from 0 to limit - 1 for each limit, all alike probable."""
+    drawn = tf.random.stateless_uniform(tf.shape(limit), seed, dtype=tf.float64) * tf.cast(limit, tf.float64)
+    return tf.minimum(tf.cast(drawn, tf.int64), limit - 1)

@@ -10,7 +10,7 @@ from tfx_pipeline import reading
 from tfx_pipeline.beam_transforms import Ingest, ItemCategories, make_catalog
 from tfx_pipeline.config import IngestConfig
 from tfx_pipeline.reading import CatalogRows
-from tfx_pipeline.sequences import Ids
+from ulim_tf.sequences import Ids
 
 import tensorflow as tf  # isort: skip  after tfx_pipeline, which selects Keras 2
 

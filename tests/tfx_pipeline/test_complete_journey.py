@@ -7,7 +7,7 @@ import pytest
 
 from tfx_pipeline import reading
 from tfx_pipeline.datasets import complete_journey
-from tfx_pipeline.sequences import Events, held_out_baskets
+from ulim_tf.sequences import Events, held_out_baskets
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfx_pipeline.sequences import Events, Ids, held_out_baskets, histories
+from ulim_tf.sequences import Events, Ids, held_out_baskets, histories
 
 DAY = 86400
 

@@ -1,0 +1,210 @@
+"""An event log in memory, for notebooks and benchmarks: columns -> vocabularies, histories, held-out baskets.
+
+The pipeline does the same with Beam and TFX for logs of any size; both order, cut and hold out by `sequences.py`.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ulim_tf import features, sequences
+from ulim_tf.sequences import DAY_SECONDS, Events, Ids
+
+
+@dataclasses.dataclass(frozen=True)
+class EventLog:
+    """U users with E events of V items in C categories, as indices; 0 is the unknown item or category.
+
+    Attributes:
+        user_id: str (object) [U], ascending.
+        item_id: str (object) [V + 1], by falling frequency; "" at 0.
+        category_id: str (object) [C + 1], by falling frequency; "" at 0.
+        item_category: int64 [V + 1], the category of each item.
+        title: str (object) [V + 1], for people.
+        splits: int64 [U + 1], where each user's events begin and end.
+        item: int64 [E], each user's in time order.
+        timestamp: int64 [E], unix seconds.
+        basket_start: int64 [E], rank of the first event of the event's basket among the user's.
+    """
+
+    user_id: np.ndarray
+    item_id: np.ndarray
+    category_id: np.ndarray
+    item_category: np.ndarray
+    title: np.ndarray
+    splits: np.ndarray
+    item: np.ndarray
+    timestamp: np.ndarray
+    basket_start: np.ndarray
+
+    @property
+    def items(self) -> int:
+        """V."""
+        return len(self.item_id) - 1
+
+    @property
+    def categories(self) -> int:
+        """C."""
+        return len(self.category_id) - 1
+
+    def history(self, user: int) -> slice:
+        """Where the events of a user, by index, lie in `item` and `timestamp`."""
+        return slice(self.splits[user], self.splits[user + 1])
+
+    def stored(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The stored features of `features.py` that training reads, each as flat values and the length of each user."""
+        user = np.repeat(np.arange(len(self.user_id)), np.diff(self.splits))
+        category = self.item_category[self.item]
+        order = np.lexsort((category, user))  # stable: time order inside a category
+        rank = np.arange(len(self.item)) - self.splits[user]
+        opens = np.ones(len(order), bool)
+        opens[1:] = (np.diff(user[order]) != 0) | (np.diff(category[order]) != 0)
+        row = np.flatnonzero(opens)
+        events, rows = np.diff(self.splits), np.bincount(user[row], minlength=len(self.user_id))
+        return {
+            features.EVENT_ITEM: (self.item[order], events),
+            features.EVENT_TIMESTAMP: (self.timestamp[order], events),
+            features.EVENT_RANK: (rank[order], events),
+            features.EVENT_BASKET_START: (self.basket_start[order], events),
+            features.CATEGORY: (category[order][row], rows),
+            features.CATEGORY_LENGTH: (np.diff(np.append(row, len(order))), rows),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """The first basket after the cut of n users who have one, without the items nobody had before the cut.
+
+    Attributes:
+        user: int64 [n], indices into the log's users, ascending.
+        target: n arrays int64, distinct items, at least one each.
+        now: int64 [n], unix seconds of each basket's first event.
+        without_history: users with a basket but no event before the cut.
+        without_target: users whose basket holds unseen items only.
+        items_unseen: target items that were dropped.
+    """
+
+    user: np.ndarray
+    target: list[np.ndarray]
+    now: np.ndarray
+    without_history: int
+    without_target: int
+    items_unseen: int
+
+
+def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None = None, *, holdout_days: int = 28,
+                  skip_days: int = 0, max_history: int = 5000, seed: int = 17) -> tuple[EventLog, HeldOut]:
+    """Cuts a log at the last event minus `skip_days` and `holdout_days`: what came before, and each user's next basket.
+
+    With `skip_days`, the newest days of the log are left out first: so a validation split does not see the test split.
+
+    Args:
+        events: columns user_id, item_id, category_id, timestamp (unix seconds) and, if events come in baskets,
+            group_id; a DataFrame or a mapping of arrays.
+        catalog: columns item_id, category_id and title; overrules the log's categories. None takes them from the log.
+        holdout_days: between the cut and the end.
+        skip_days: left out at the end.
+        max_history: newest events of a user that are kept.
+        seed: shuffles the items of a basket that share a timestamp.
+
+    Raises:
+        ValueError: a column is missing, columns differ in length, or nothing happened before the cut.
+    """
+    log = _events(events)
+    end = int(log.timestamp.max()) - skip_days * DAY_SECONDS
+    cut = end - holdout_days * DAY_SECONDS
+    if skip_days:
+        log = log.take(log.timestamp < end)
+    before = log.take(log.timestamp < cut)
+    if not len(before):
+        raise ValueError(f"no event lies before the cut, {holdout_days + skip_days} days before the last one. "
+                         "Give a longer log, or hold out fewer days.")
+    item_id, item_category_id, title = _items(before, catalog)
+    item_category_id, category_id = _by_frequency(item_category_id, np.bincount(
+        np.searchsorted(item_id, before.item_id.decode()), minlength=len(item_id)))
+    counts = np.bincount(np.searchsorted(item_id, before.item_id.decode()), minlength=len(item_id))
+    order = np.lexsort((item_id, -counts))
+    number = np.empty(len(item_id), np.int64)
+    number[order] = 1 + np.arange(len(item_id))
+
+    def numbers(ids: np.ndarray) -> np.ndarray:
+        return number[np.searchsorted(item_id, ids)]
+
+    histories = list(sequences.histories(before, max_history, seed))
+    by_time = [history.event_rank.argsort() for history in histories]
+    user_id = np.array([history.user_id for history in histories], object)
+    past = EventLog(
+        user_id=_text(user_id),
+        item_id=np.append("", _text(item_id[order])).astype(object),
+        category_id=np.append("", _text(category_id)).astype(object),
+        item_category=np.append(0, item_category_id[order]),
+        title=np.append("", _text(title[order])).astype(object),
+        splits=np.append(0, np.cumsum([len(order) for order in by_time])),
+        item=numbers(np.concatenate([one.event_item_id[at] for one, at in zip(histories, by_time)])),
+        timestamp=np.concatenate([one.event_timestamp[at] for one, at in zip(histories, by_time)]),
+        basket_start=np.concatenate([one.event_basket_start[at] for one, at in zip(histories, by_time)]))
+
+    seen = np.isin(log.item_id.value, before.item_id.value)
+    baskets = list(sequences.held_out_baskets(log, cut, seen, seed))
+    known = set(user_id)
+    kept = [basket for basket in baskets if basket.user_id in known and len(basket.target_item_id)]
+    return past, HeldOut(
+        user=np.searchsorted(user_id, np.array([basket.user_id for basket in kept], object)),
+        target=[numbers(basket.target_item_id) for basket in kept],
+        now=np.array([basket.target_timestamp for basket in kept], np.int64),
+        without_history=sum(basket.user_id not in known for basket in baskets),
+        without_target=sum(basket.user_id in known and not len(basket.target_item_id) for basket in baskets),
+        items_unseen=sum(basket.items_unseen for basket in baskets))
+
+
+def _events(columns: Mapping[str, Any]) -> Events:
+    missing = [name for name in ("user_id", "item_id", "category_id", "timestamp") if name not in columns]
+    if missing:
+        raise ValueError(f"events must have the columns user_id, item_id, category_id and timestamp, missing: "
+                         f"{', '.join(missing)}. Rename the log's own columns first.")
+    lengths = {name: len(columns[name]) for name in columns}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(f"the columns of events must be of one length, at least 1, got {lengths}.")
+    return Events(_ids(columns["user_id"]), _ids(columns["item_id"]), _ids(columns["category_id"]),
+                  np.asarray(columns["timestamp"], np.int64),
+                  _ids(columns["group_id"]) if "group_id" in columns else None)
+
+
+def _items(before: Events, catalog: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The ids (ascending), category ids and titles of all items: of the log, and of the catalogue, which overrules."""
+    newest = np.lexsort((-before.timestamp, before.item_id.code))
+    first = newest[np.unique(before.item_id.code[newest], return_index=True)[1]]
+    category = dict(zip(before.item_id.value, before.category_id.decode()[first]))
+    title: dict[bytes, bytes] = {}
+    if catalog is not None:
+        listed = _encoded(catalog["item_id"])
+        category |= dict(zip(listed, _encoded(catalog["category_id"])))
+        title |= dict(zip(listed, _encoded(catalog["title"]))) if "title" in catalog else {}
+    item_id = np.array(sorted(category), object)
+    return (item_id, np.array([category[item] for item in item_id], object),
+            np.array([title.get(item, b"") for item in item_id], object))
+
+
+def _by_frequency(category_id: np.ndarray, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Category ids [V] of items with so many events -> their numbers [V] from 1, and the ids in that order [C]."""
+    value, code = np.unique(category_id, return_inverse=True)
+    order = np.lexsort((value, -np.bincount(code, events)))
+    number = np.empty(len(value), np.int64)
+    number[order] = 1 + np.arange(len(value))
+    return number[code], value[order]
+
+
+def _ids(values: Sequence[Any]) -> Ids:
+    code, value = pd.factorize(np.asarray(values))
+    return Ids.of(_encoded(value)).take(code)
+
+
+def _encoded(values: Sequence[Any]) -> np.ndarray:
+    return np.array([str(value).encode() for value in values], object)
+
+
+def _text(values: np.ndarray) -> np.ndarray:
+    return np.array([value.decode() for value in values], object)
