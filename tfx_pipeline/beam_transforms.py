@@ -29,8 +29,8 @@ from apache_beam.typehints.decorators import no_annotations
 from tfx_pipeline import reading
 from tfx_pipeline.config import IngestConfig
 from tfx_pipeline.reading import CatalogRows, Rejected, Source
-from ulim_tf.sequences import DAY_SECONDS, Events, Ids, UserHistory, held_out_baskets, histories
 from ulim_tf import features
+from ulim_tf.sequences import DAY_SECONDS, Events, Ids, UserHistory, held_out_baskets, histories
 
 REJECTED = "rejected"
 REJECTED_HEADER = "file,row,reason,raw"

@@ -104,7 +104,7 @@ class StoredUsers:
 
     def describe(self, user: tf.Tensor, rank: tf.Tensor, now: tf.Tensor, config: HistoryConfig) -> dict[str, tf.Tensor]:
         """The tensors of `history.describe` for users [B] just before their event of `rank` [B], at time `now` [B]."""
-        length = tf.minimum(rank, config.short)
+        length = tf.minimum(rank, min(config.short, config.long))
         steps = tf.range(config.short, dtype=tf.int64)[None, :]
         real = steps < length[:, None]
         place = tf.where(real, (tf.gather(self.splits, user) + rank - length)[:, None] + steps, 0)

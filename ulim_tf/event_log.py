@@ -147,7 +147,8 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
         timestamp=np.concatenate([one.event_timestamp[at] for one, at in zip(histories, by_time)]),
         basket_start=np.concatenate([one.event_basket_start[at] for one, at in zip(histories, by_time)]))
 
-    seen = np.isin(log.item_id.value, before.item_id.value)
+    sold = set(before.item_id.value)
+    seen = np.array([item in sold for item in log.item_id.value])
     baskets = list(sequences.held_out_baskets(log, cut, seen, seed))
     known = set(user_id)
     kept = [basket for basket in baskets if basket.user_id in known and len(basket.target_item_id)]

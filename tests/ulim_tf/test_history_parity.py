@@ -7,8 +7,7 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 
 from tests import oracles
-from ulim_tf import sequences
-from ulim_tf import features, history
+from ulim_tf import features, history, sequences
 from ulim_tf.config import HistoryConfig
 from ulim_tf.data import StoredUsers
 
