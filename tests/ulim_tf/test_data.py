@@ -74,3 +74,12 @@ def test_a_target_is_read_with_its_own_category(tmp_path):
 def test_no_files_are_refused():
     with pytest.raises(ValueError, match="files must name at least one TFRecord file of transformed users, got none"):
         data.training_dataset([], tf.constant(ITEM_CATEGORY), HISTORY, TrainingConfig())
+
+
+def test_popularity_counts_items_ever_and_of_late():
+    day = 86_400
+    batches = [(np.array([1, 2, 1]), np.array([0, 8, 9]) * day), (np.array([], int), np.array([], int)),
+               (np.array([3, 0]), np.array([10, 10]) * day)]
+    counted = data.popularity(batches, items=4, recent_days=2)
+    assert counted.ever.tolist() == [0, 2, 1, 1, 0]
+    assert counted.recent.tolist() == [0, 1, 0, 1, 0]  # day 8 is two days before the newest event: no longer recent
