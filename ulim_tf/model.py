@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
 from ulim_tf import config as settings
@@ -17,7 +16,9 @@ from ulim_tf.layers.item_pointer import ItemGate
 from ulim_tf.layers.long_term import LongTermAttention
 from ulim_tf.layers.pointer_generator import CategoryPrediction, PointerGenerator
 from ulim_tf.layers.short_term import ShortTermEncoder
+from ulim_tf.optimizers import LazyAdam
 from ulim_tf.sampling import CategorySampler, draw_from_pool
+from ulim_tf.steps import MomentModel, count_moments
 
 
 class LongInterests(NamedTuple):
@@ -37,7 +38,7 @@ class LongInterests(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("ulim_tf")
-class UlimModel(tfrs.Model):
+class UlimModel(MomentModel):
     """User Long-Term Multi-Interest Retrieval Model (arXiv 2507.10097).
 
     Items and categories are indices 1..V and 1..C by falling frequency; 0 is the unknown one. `call` takes the tensors
@@ -192,31 +193,21 @@ class UlimModel(tfrs.Model):
         }
         parts = {name: losses.mean_of_real(part, real) for name, part in parts.items()}
         for name, part in parts.items():
-            self.loss_parts[name].update_state(part)
+            self.loss_parts[name].update_state(part, count_moments(features))
         return weights.alpha * parts["long"] + weights.beta * parts["short"] + weights.gamma * parts["category"]
 
-    def compile(self, optimizer: keras.optimizers.Optimizer | None = None, **kwargs) -> None:
-        """As Keras; without an optimizer, Adagrad for embeddings and Adam for the rest.
-
-        Adagrad's sparse update touches only the rows of a batch, so a step's cost does not grow with V.
-        """
-        super().compile(optimizer=optimizer or self._default_optimizer(), **kwargs)
-
-    def _default_optimizer(self) -> keras.optimizers.Optimizer:
-        training, tables = self.settings.training, self.embedding.trainable_variables
-        ours = {id(variable) for variable in tables}
-        dense = [variable for variable in self.trainable_variables if id(variable) not in ours]
-        return tfrs.experimental.optimizers.CompositeOptimizer([
-            # A row sees small gradients, a thousandth of a batch's: the usual start of .1 would drown them for long.
-            (keras.optimizers.legacy.Adagrad(training.embedding_learning_rate, initial_accumulator_value=1e-9),
-             lambda: tables),
-            (keras.optimizers.legacy.Adam(training.learning_rate), lambda: dense),
-        ])
+    def compile(self, optimizer: keras.optimizers.Optimizer | str | None = None, **kwargs) -> None:
+        """As Keras; without an optimizer, `LazyAdam`: a step's cost does not grow with V."""
+        super().compile(optimizer=optimizer or LazyAdam(self.settings.training.learning_rate), **kwargs)
 
     def get_compile_config(self) -> dict[str, Any] | None:
-        """None with the default optimizer, which cannot be serialized: compile a loaded model to train it on."""
-        default = isinstance(self.optimizer, tfrs.experimental.optimizers.CompositeOptimizer)
-        return None if default else super().get_compile_config()
+        # Named here because Keras wants a model that overrides `compile` to override this one and the next too.
+        return super().get_compile_config()
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as the saved model was, with the optimizer's variables there to be restored."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def get_config(self) -> dict[str, Any]:
         return {"config": settings.to_dict(self.settings), "items": self.items, "categories": self.categories}

@@ -17,7 +17,7 @@ class BehaviourEmbedding(keras.layers.Layer):
     """
 
     def __init__(self, items: int, categories: int, width: int, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.items, self.categories, self.width = items, categories, width
 
     def build(self, _: tf.TensorShape) -> None:
