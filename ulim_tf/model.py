@@ -197,7 +197,14 @@ class UlimModel(MomentModel):
         return weights.alpha * parts["long"] + weights.beta * parts["short"] + weights.gamma * parts["category"]
 
     def compile(self, optimizer: keras.optimizers.Optimizer | str | None = None, **kwargs) -> None:
-        """As Keras; without an optimizer, `LazyAdam`: a step's cost does not grow with V."""
+        """As Keras; without an optimizer, `LazyAdam`: a step's cost does not grow with V.
+
+        Raises:
+            ValueError: `jit_compile` is asked for.
+        """
+        if kwargs.get("jit_compile"):
+            raise ValueError("jit_compile must be False or None, got True: XLA has no kernel that draws negatives, and "
+                             "would compile a step anew for each number of categories in a batch. Leave it out.")
         super().compile(optimizer=optimizer or LazyAdam(self.settings.training.learning_rate), **kwargs)
 
     def get_compile_config(self) -> dict[str, Any] | None:
