@@ -68,7 +68,7 @@ class Servable:
         subsequences = history.subsequences(user.events, user.rows, user.category, config.history)
         long = self._model.long_interests(user.short, user.category, subsequences)
         k = min(config.retrieval.per_category, self._model.items)
-        item, score = self._index.search(tf.reshape(long.vector, [-1, config.model.width]),
+        item, score = self._index.search(tf.reshape(long.vector, [-1, config.model.width + 1]),
                                          tf.reshape(user.category, [-1]), k)
         by_category = tf.concat([tf.shape(user.category), [k]], axis=0)
         short_item, short_score = self._index.search_all(self._model.short_vector(user.short),

@@ -5,6 +5,7 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 import math
 import os
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -41,17 +42,19 @@ def run_fn(fn_args: FnArgs) -> None:
     keras.utils.set_random_seed(config.training.seed)
     model = UlimModel(config, items, categories)
     model.set_catalog(item_category)
+    train_files = sorted(tf.io.gfile.glob(train_pattern))
+    popularity = data.popularity(_Events(train_files), items, config.training.recent_days)
+    model.set_popularity(popularity.ever)
     model.compile()
-    dataset = data.training_dataset(sorted(tf.io.gfile.glob(train_pattern)), tf.constant(item_category),
-                                    config.history, config.training)
+    dataset = data.training_dataset(train_files, tf.constant(item_category), config.history, config.training)
     every = math.ceil(fn_args.train_steps / _REPORTS)
     model.fit(dataset, steps_per_epoch=fn_args.train_steps, verbose=0, callbacks=[
         _Progress(every), keras.callbacks.TerminateOnNaN(),
         keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False, update_freq=every)])
     if not math.isfinite(model.history.history["loss"][-1]):
         raise RuntimeError("the training loss is not a number any more. Lower training.learning_rate "
-                           f"({config.training.learning_rate}) or training.embedding_learning_rate "
-                           f"({config.training.embedding_learning_rate}).")
+                           f"({config.training.learning_rate}).")
+    model.follow_popularity(*popularity)
     tf.io.gfile.makedirs(fn_args.serving_model_dir)
     model.save(os.path.join(fn_args.serving_model_dir, MODEL_FILE))
 
@@ -73,6 +76,19 @@ def read_item_category(files: list[str], items: int) -> np.ndarray:
         item_category[chunk[features.CATALOG_ITEM]] = chunk[features.CATALOG_CATEGORY]
     item_category[features.UNKNOWN] = features.UNKNOWN
     return item_category
+
+
+class _Events:
+    """Items and timestamps of the users of some files, in batches, as often as one asks."""
+
+    def __init__(self, files: list[str]):
+        self._users = tf.data.TFRecordDataset(files, "GZIP").batch(1024)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        spec = {name: tf.io.RaggedFeature(tf.int64) for name in (features.EVENT_ITEM, features.EVENT_TIMESTAMP)}
+        for batch in self._users:
+            users = tf.io.parse_example(batch, spec)
+            yield users[features.EVENT_ITEM].flat_values.numpy(), users[features.EVENT_TIMESTAMP].flat_values.numpy()
 
 
 class _Progress(keras.callbacks.Callback):

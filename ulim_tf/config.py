@@ -55,7 +55,7 @@ class HistoryConfig(Section):
     """How much of a history the model reads."""
 
     long: int = setting(1000, "L: newest events of a request that are read", low=1, high=100_000)
-    short: int = setting(100, "S: newest events, of any category, in the short-term branch", low=1, high=1000)
+    short: int = setting(50, "S: newest events, of any category, in the short-term branch", low=1, high=1000)
     subsequence: int = setting(100, "M: newest events of one category in the long-term branch", low=1, high=5000)
 
 
@@ -67,6 +67,10 @@ class ModelConfig(Section):
     heads: int = setting(2, "attention heads of the short-term branch; divides width", low=1, high=64)
     hidden: int = setting(128, "hidden units of each DNN", low=1, high=8192)
     item_pointer: bool = setting(True, "copy items of the history as well as generate them; off: the paper's model")
+    category_pointer: bool = setting(True, "PGIN copies categories of the history; off: it only generates")
+    category_generator: bool = setting(True, "PGIN generates categories; off: it only copies where there is a history")
+    long_term_query: str = setting("short_term", "what asks the long-term attention: the short-term vector, or "
+                                   "the mean of the subsequence itself", choices=("short_term", "subsequence"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,8 +87,12 @@ class LossConfig(Section):
     beta: float = setting(1.0, "weight of the short-term loss", low=0.0)
     gamma: float = setting(1.0, "weight of the category loss of PGIN", low=0.0)
     temperature: float = setting(1.0, "divides every score before the softmax", low=1e-3, high=100.0)
-    category_negatives: int = setting(64, "negatives of a positive, drawn from its category", low=1, high=100_000)
+    category_negatives: int = setting(512, "negatives drawn from a category; all its items where it has no more", low=1,
+                                      high=100_000)
     pool_negatives: int = setting(1024, "negatives a batch shares, drawn from the whole pool", low=1, high=1_000_000)
+    long_negatives: str = setting("in_category", "where the long-term loss draws its negatives: in_category shares a "
+                                  "category's among its targets, per_target draws for each, whole_pool from all items",
+                                  choices=("in_category", "per_target", "whole_pool"))
     short_negatives: str = setting("whole_pool", "where the short-term loss draws its negatives",
                                    choices=("whole_pool", "in_category"))
 
@@ -97,8 +105,10 @@ class TrainingConfig(Section):
     moments: int = setting(128, "B: moments (a user just before one of their baskets) in a batch", low=1)
     moments_per_user: int = setting(4, "moments drawn from a user each time the user is read", low=1)
     targets: int = setting(8, "bought items of a moment's basket that are trained on at once", low=1)
-    learning_rate: float = setting(1e-3, "of Adam, for dense weights", low=1e-8, high=10.0)
-    embedding_learning_rate: float = setting(0.05, "of Adagrad, for embeddings", low=1e-8, high=10.0)
+    learning_rate: float = setting(2e-3, "of Adam at the first step; it falls linearly to 0 at the last", low=1e-8,
+                                   high=10.0)
+    recent_days: int = setting(56, "newest days of the log whose popularity the items' biases follow after training",
+                               low=1, high=10_000)
     seed: int = setting(17, "seeds weights, sampling and shuffling", low=0)
 
 

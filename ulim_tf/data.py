@@ -8,13 +8,16 @@ are stored once).
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from ulim_tf import features, history
 from ulim_tf.config import HistoryConfig, TrainingConfig
 from ulim_tf.event_log import EventLog, HeldOut
+from ulim_tf.sequences import DAY_SECONDS
 
 TARGET_ITEM = "target_item"
 TARGET_REAL = "target_real"
@@ -230,6 +233,30 @@ def held_out_dataset(log: EventLog, held: HeldOut, config: HistoryConfig, batch:
 
 def _in_memory(log: EventLog) -> StoredUsers:
     return StoredUsers({name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()})
+
+
+class Popularity(NamedTuple):
+    """How often each item was bought: int64 [V + 1] each."""
+
+    ever: np.ndarray
+    recent: np.ndarray
+
+
+def popularity(batches: Iterable[tuple[np.ndarray, np.ndarray]], items: int, recent_days: int) -> Popularity:
+    """Counts the events of each item, ever and in the newest days of the log.
+
+    Args:
+        batches: items int64 [n] and timestamps int64 [n] of events; read twice, to find the newest one first.
+        items: V.
+        recent_days: before the newest event.
+    """
+    newest = max((int(timestamp.max()) for _, timestamp in batches if len(timestamp)), default=0)
+    counted = Popularity(np.zeros(items + 1, np.int64), np.zeros(items + 1, np.int64))
+    for item, timestamp in batches:
+        counted.ever[:] += np.bincount(item, minlength=items + 1)
+        counted.recent[:] += np.bincount(item[timestamp > newest - recent_days * DAY_SECONDS], minlength=items + 1)
+    counted.ever[features.UNKNOWN] = counted.recent[features.UNKNOWN] = 0
+    return counted
 
 
 def _users_in_batch(config: TrainingConfig) -> int:

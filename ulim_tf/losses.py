@@ -35,29 +35,30 @@ def copy_or_generate(gate: tf.Tensor, copied: tf.Tensor, generated_nll: tf.Tenso
     return -tf.reduce_logsumexp(tf.stack([log_copied, tf.math.log1p(-gate) - generated_nll]), axis=0)
 
 
-def category_nll(probability: tf.Tensor, category: tf.Tensor) -> tf.Tensor:
+def category_nll(probability: tf.Tensor, owner: tf.Tensor, category: tf.Tensor) -> tf.Tensor:
     """-log(y[c*] + 1e-8), the loss of PGIN.
 
     Args:
         probability: y, [B, C + 1].
-        category: int64 [B, T], the categories that were bought.
+        owner: int64 [n], the moment of each target.
+        category: int64 [n], the categories that were bought.
 
     Returns:
-        float32 [B, T].
+        float32 [n].
     """
-    return -tf.math.log(tf.gather(probability, category, batch_dims=1) + 1e-8)
+    return -tf.math.log(tf.gather_nd(probability, tf.stack([owner, category], axis=1)) + 1e-8)
 
 
-def mean_of_real(values: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
-    """Mean over the real targets of each moment, then over the moments that have one; 0 where none has.
+def mean_of_moments(values: tf.Tensor, owner: tf.Tensor, moments: tf.Tensor) -> tf.Tensor:
+    """Mean over the targets of each moment, then over the moments that have one; 0 where none has.
 
     Every basket counts alike, however large, as in the evaluation.
 
     Args:
-        values: [B, T].
-        real: bool [B, T].
+        values: [n].
+        owner: int64 [n], the moment of each target.
+        moments: B.
     """
-    weight = tf.cast(real, values.dtype)
-    count = tf.reduce_sum(weight, axis=1)
-    of_moment = tf.math.divide_no_nan(tf.reduce_sum(values * weight, axis=1), count)
-    return tf.math.divide_no_nan(tf.reduce_sum(of_moment), tf.reduce_sum(tf.cast(count > 0, values.dtype)))
+    some = tf.math.unsorted_segment_max(tf.ones_like(values), owner, moments) > 0
+    return tf.math.divide_no_nan(tf.reduce_sum(tf.math.unsorted_segment_mean(values, owner, moments)),
+                                 tf.reduce_sum(tf.cast(some, values.dtype)))

@@ -20,11 +20,13 @@ from ulim_tf.optimizers import LazyAdam
 from ulim_tf.sampling import CategorySampler, draw_from_pool
 from ulim_tf.steps import MomentModel, count_moments
 
+_SMOOTHING_EVENTS = 20
+
 
 class LongInterests(NamedTuple):
     """The long-term side of B users in K categories each, and the n events that were read for it."""
 
-    vector: tf.Tensor  # v_l, [B, K, D], searched inside its category
+    vector: tf.Tensor  # v_l and a 1 for the items' bias, [B, K, D + 1], searched inside its category
     gate: tf.Tensor  # g, [B, K], the probability that an item is copied; 0 without the item pointer
     item: tf.Tensor  # int64 [n], the events of all B * K subsequences, one after the other
     attention: tf.Tensor  # a, [n], sums to 1 over each subsequence
@@ -48,19 +50,24 @@ class UlimModel(MomentModel):
         config: all settings, a `UlimConfig` or the mapping `to_dict` makes of one.
         items: V.
         categories: C.
+        content: A, known content tokens of items; 0 for a catalogue without content.
+        tokens: P, most tokens an item has.
     """
 
-    def __init__(self, config: settings.UlimConfig | dict[str, Any], items: int, categories: int, **kwargs):
+    def __init__(self, config: settings.UlimConfig | dict[str, Any], items: int, categories: int, content: int = 0,
+                 tokens: int = 0, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(config, settings.UlimConfig):
             config = settings.from_dict(settings.UlimConfig, config)
-        self.settings, self.items, self.categories = config, items, categories
+        self.settings, self.items, self.categories, self.content, self.tokens = (
+            config, items, categories, content, tokens)
         width, hidden = config.model.width, config.model.hidden
-        self.embedding = BehaviourEmbedding(items, categories, width, name="embedding")
+        self.embedding = BehaviourEmbedding(items, categories, width, content, tokens, name="embedding")
         self.short_term = ShortTermEncoder(width, config.model.heads, name="short_term")
         self.long_term = LongTermAttention(width, name="long_term")
         self.item_gate = ItemGate(hidden, name="item_gate")
-        self.pointer_generator = PointerGenerator(categories, width, hidden, name="pointer_generator")
+        self.pointer_generator = PointerGenerator(categories, width, hidden, config.model.category_pointer,
+                                                  config.model.category_generator, name="pointer_generator")
         self.long_tower = dnn("long_tower", hidden, width)
         self.short_tower = dnn("short_tower", hidden, width)
         self.sampler = CategorySampler(items, categories, name="sampler")
@@ -81,14 +88,15 @@ class UlimModel(MomentModel):
         self.call({**row, history.SHORT_LENGTH: tf.ones([1], tf.int64)})
         self.long_interests(tf.zeros([1, self.settings.model.width]), row[history.CATEGORY], {**row, **subsequence})
 
-    def set_catalog(self, item_category: np.ndarray) -> None:
+    def set_catalog(self, item_category: np.ndarray, item_content: np.ndarray | None = None) -> None:
         """Tells the model which category each item is in.
 
         Args:
             item_category: int64 [V + 1]; entry 0, the unknown item, is in category 0.
+            item_content: int64 [V + 1, P], the content tokens 1..A of each item, then 0; None without content.
 
         Raises:
-            ValueError: wrong shape, or a category outside 1..C.
+            ValueError: wrong shape, a category outside 1..C, or a token outside 0..A.
         """
         if item_category.shape != (self.items + 1,):
             raise ValueError(f"item_category must have shape [V + 1] = ({self.items + 1},), got {item_category.shape}. "
@@ -98,8 +106,41 @@ class UlimModel(MomentModel):
             raise ValueError(f"item_category must be 0 at index 0 and in 1..C = 1..{self.categories} after it, got "
                              f"{item_category[0]} and {known.min()}..{known.max()}. Is an item's category missing from "
                              "the category vocabulary?")
+        shape = (self.items + 1, self.tokens) if self.content else None
+        given = None if item_content is None else item_content.shape
+        if given != shape:
+            raise ValueError(f"item_content must have shape [V + 1, P] = {shape} (None without content), got {given}. "
+                             "Build the model with the content and tokens of the catalogue.")
+        if self.content:
+            if item_content.min() < 0 or item_content.max() > self.content:
+                raise ValueError(f"item_content must be in 0..A = 0..{self.content}, got {item_content.min()}.."
+                                 f"{item_content.max()}. Number the tokens from 1; 0 is for none.")
+            self.embedding.item_content.assign(item_content)
         self.embedding.item_category.assign(item_category)
         self.sampler.set_catalog(item_category)
+
+    def set_popularity(self, events: np.ndarray) -> None:
+        """Starts each item's bias from how often it was bought, so that training begins at popularity [I].
+
+        Args:
+            events: int [V + 1], training events of each item.
+        """
+        self.embedding.bias_table.assign(np.log1p(events).astype(np.float32))
+
+    def follow_popularity(self, events: np.ndarray, recent: np.ndarray) -> None:
+        """Moves each item's bias from its popularity over the whole log to that of late, after training [I].
+
+        The log-ratio of the two shares, each smoothed by some events: what is no longer sold fades, what is new rises.
+
+        Args:
+            events: int [V + 1], training events of each item.
+            recent: int [V + 1], those of late among them.
+        """
+        if not recent.any():
+            return
+        of_late = recent * (events.sum() / recent.sum())
+        shift = np.log((of_late + _SMOOTHING_EVENTS) / (events + _SMOOTHING_EVENTS))
+        self.embedding.bias_table.assign_add(shift.astype(np.float32))
 
     @property
     def inference_variables(self) -> list[tf.Variable]:
@@ -114,8 +155,8 @@ class UlimModel(MomentModel):
         return self.short_term(behaviour, moments[history.SHORT_LENGTH])
 
     def short_vector(self, short: tf.Tensor) -> tf.Tensor:
-        """v_s of q, searched in the whole pool: [B, D] -> [B, D]."""
-        return self.short_tower(short)
+        """v_s of q and a 1 for the items' bias, searched in the whole pool: [B, D] -> [B, D + 1]."""
+        return _with_one(self.short_tower(short))
 
     def predict_categories(self, short: tf.Tensor, moments: dict[str, tf.Tensor]) -> CategoryPrediction:
         """PGIN: the next categories, [B, C + 1]."""
@@ -138,12 +179,15 @@ class UlimModel(MomentModel):
         real = tf.sequence_mask(length, tf.shape(item)[2])
         owner = tf.where(tf.reshape(real, [-1, tf.shape(item)[2]]))[:, 0]
         item, age = tf.boolean_mask(item, real), tf.boolean_mask(age, real)
-        category = self.embedding.category(category)
-        interest, attention = self.long_term(
-            short, category, self.embedding(item, age), owner, self.embedding.recency_bias(age), length)
+        category, behaviour = self.embedding.category(category), self.embedding(item, age)
         short = tf.broadcast_to(short[:, None, :], tf.shape(category))
+        query = short
+        if self.settings.model.long_term_query == "subsequence":
+            query = tf.reshape(tf.math.unsorted_segment_mean(behaviour, owner, tf.size(length)), tf.shape(category))
+        interest, attention = self.long_term(
+            query, category, behaviour, owner, self.embedding.recency_bias(age), length)
         return LongInterests(
-            vector=self.long_tower(tf.concat([interest, short, category], axis=-1)),
+            vector=_with_one(self.long_tower(tf.concat([interest, short, category], axis=-1))),
             gate=self.item_gate(interest, short, category, length) if self.settings.model.item_pointer
             else tf.zeros_like(interest[..., 0]),
             item=item, attention=attention, owner=owner)
@@ -158,46 +202,73 @@ class UlimModel(MomentModel):
     @tf.autograph.experimental.do_not_convert  # no Python control flow depends on a tensor; converting takes 20 s
     def compute_loss(self, features: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """L = alpha * L_long + beta * L_short + gamma * L_cat over the real targets of a batch (scalar)."""
-        weights = self.settings.loss
-        target, real = features[data.TARGET_ITEM], features[data.TARGET_REAL]
+        weights, real = self.settings.loss, features[data.TARGET_REAL]
+        owner = tf.where(real)[:, 0]  # the moment of each of n real targets
+        target = tf.boolean_mask(features[data.TARGET_ITEM], real)
         category = tf.gather(self.embedding.item_category, target)
         short = self.short_interest(features)
-        long = self.long_interests(short, category, features)
+        long = self.long_interests(tf.gather(short, owner), category[:, None], {
+            name: tf.boolean_mask(features[name], real)[:, None] for name in (
+                history.SUBSEQUENCE_ITEM, history.SUBSEQUENCE_AGE, history.SUBSEQUENCE_LENGTH)})
 
-        in_category, in_category_count = self.sampler.draw(category, weights.category_negatives)
-        in_category_hit = in_category == target[..., None]
-        in_category_negative = self.embedding.item(in_category)  # [B, T, n, D]
-        in_category_positive = self.embedding.item(target)  # [B, T, D]
+        def generated(vector: tf.Tensor, negatives: str) -> tf.Tensor:
+            if negatives == "whole_pool":
+                return self._whole_pool_nll(vector, target)
+            return self._in_category_nll(vector, target, category, shared=negatives == "in_category")
 
-        def against_category(vector: tf.Tensor) -> tf.Tensor:
-            return losses.sampled_softmax(
-                tf.reduce_sum(vector * in_category_positive, axis=-1) / weights.temperature,
-                tf.einsum("btd,btnd->btn", vector, in_category_negative) / weights.temperature,
-                in_category_count, in_category_hit)
-
-        def against_pool(vector: tf.Tensor) -> tf.Tensor:
-            pool, pool_count = draw_from_pool(self.items, weights.pool_negatives)
-            negative = tf.matmul(vector, self.embedding.candidate(pool), transpose_b=True)  # [B, n]
-            shape = tf.concat([tf.shape(target), tf.shape(pool)], axis=0)
-            return losses.sampled_softmax(
-                tf.einsum("bd,btd->bt", vector, self.embedding.candidate(target)) / weights.temperature,
-                tf.broadcast_to(negative[:, None, :] / weights.temperature, shape),
-                pool_count, pool == target[..., None])
-
-        vector = self.short_vector(short)
         parts = {
-            "long": losses.copy_or_generate(long.gate, long.copied(target), against_category(long.vector)),
-            "short": (against_pool(vector) if weights.short_negatives == "whole_pool"
-                      else against_category(tf.broadcast_to(vector[:, None, :], tf.shape(long.vector)))),
-            "category": losses.category_nll(self.predict_categories(short, features).probability, category),
+            "long": losses.copy_or_generate(long.gate[:, 0], long.copied(target[:, None])[:, 0],
+                                            generated(long.vector[:, 0], weights.long_negatives)),
+            "short": generated(tf.gather(self.short_vector(short), owner), weights.short_negatives),
+            "category": losses.category_nll(self.predict_categories(short, features).probability, owner, category),
         }
-        parts = {name: losses.mean_of_real(part, real) for name, part in parts.items()}
+        moments = tf.shape(real, out_type=tf.int64)[0]
+        parts = {name: losses.mean_of_moments(part, owner, moments) for name, part in parts.items()}
         for name, part in parts.items():
             self.loss_parts[name].update_state(part, count_moments(features))
         return weights.alpha * parts["long"] + weights.beta * parts["short"] + weights.gamma * parts["category"]
 
+    def _whole_pool_nll(self, vector: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """-log of each target's share of all items: [n, D + 1] and int64 [n] -> [n]."""
+        weights = self.settings.loss
+        pool, log_expected = draw_from_pool(self.items, weights.pool_negatives)
+        negative = tf.matmul(vector, self.embedding.candidate(pool), transpose_b=True)
+        positive = tf.reduce_sum(vector * self.embedding.candidate(target), axis=-1)
+        return losses.sampled_softmax(positive / weights.temperature, negative / weights.temperature, log_expected,
+                                      pool == target[:, None])
+
+    def _in_category_nll(self, vector: tf.Tensor, target: tf.Tensor, category: tf.Tensor, shared: bool) -> tf.Tensor:
+        """-log of each target's share of its category's items.
+
+        Args:
+            vector: [n, D + 1].
+            target: int64 [n].
+            category: int64 [n].
+            shared: whether the targets of a category share their negatives (then each is gathered once).
+
+        Returns:
+            float32 [n].
+        """
+        weights = self.settings.loss
+        drawn_for, group = tf.unique(category) if shared else (category, tf.range(tf.size(category)))
+        item, drawn, log_expected = self.sampler.draw(drawn_for, weights.category_negatives)
+        order = tf.argsort(group, stable=True)
+        vector, target, group = (tf.gather(values, order) for values in (vector, target, group))
+        size = tf.math.bincount(group, minlength=tf.size(drawn_for))
+        first = tf.cumsum(size, exclusive=True)
+        place = tf.stack([group, tf.range(tf.size(group)) - tf.gather(first, group)], axis=1)
+        # One matrix product a group, padded to the largest: far cheaper than gathering negatives for each target.
+        grouped = tf.scatter_nd(place, vector, [tf.size(drawn_for), tf.reduce_max(size), vector.shape[1]])
+        negative = tf.matmul(grouped, self.embedding.in_category(item), transpose_b=True)
+        negative = tf.where(drawn[:, None], negative, negative.dtype.min)
+        positive = tf.reduce_sum(vector * self.embedding.in_category(target), axis=-1)
+        nll = losses.sampled_softmax(
+            positive / weights.temperature, tf.gather_nd(negative, place) / weights.temperature,
+            tf.gather(log_expected, group)[:, None], tf.gather(item, group) == target[:, None])
+        return tf.gather(nll, tf.math.invert_permutation(order))
+
     def compile(self, optimizer: keras.optimizers.Optimizer | str | None = None, **kwargs) -> None:
-        """As Keras; without an optimizer, `LazyAdam`: a step's cost does not grow with V.
+        """As Keras; without an optimizer, `LazyAdam` with a rate that falls to 0 at the last of `training.steps`.
 
         Raises:
             ValueError: `jit_compile` is asked for.
@@ -205,7 +276,9 @@ class UlimModel(MomentModel):
         if kwargs.get("jit_compile"):
             raise ValueError("jit_compile must be False or None, got True: XLA has no kernel that draws negatives, and "
                              "would compile a step anew for each number of categories in a batch. Leave it out.")
-        super().compile(optimizer=optimizer or LazyAdam(self.settings.training.learning_rate), **kwargs)
+        training = self.settings.training
+        super().compile(optimizer=optimizer or LazyAdam(keras.optimizers.schedules.PolynomialDecay(
+            training.learning_rate, training.steps, end_learning_rate=0.0)), **kwargs)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         # Named here because Keras wants a model that overrides `compile` to override this one and the next too.
@@ -217,9 +290,13 @@ class UlimModel(MomentModel):
         self.optimizer.build(self.trainable_variables)
 
     def get_config(self) -> dict[str, Any]:
-        return {"config": settings.to_dict(self.settings), "items": self.items, "categories": self.categories}
+        return {"config": settings.to_dict(self.settings), "items": self.items, "categories": self.categories,
+                "content": self.content, "tokens": self.tokens}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "UlimModel":
         return cls(**config)
 
+
+def _with_one(vector: tf.Tensor) -> tf.Tensor:
+    return tf.concat([vector, tf.ones_like(vector[..., :1])], axis=-1)

@@ -16,17 +16,17 @@ import tf_keras as keras
 
 from serving.export import export_servable
 from tests.ulim_tf.examples import small_log
-from tests.ulim_tf.exact_negatives import use_all_items
 from ulim_tf import config as settings
 from ulim_tf import data
 from ulim_tf.event_log import EventLog
 from ulim_tf.model import UlimModel
 
+# As many negatives as there are items: no loss depends on chance.
 CONFIG = settings.from_dict(settings.UlimConfig, {
     "history": {"long": 20, "short": 6, "subsequence": 4},
     "model": {"width": 8, "heads": 2, "hidden": 16},
     "loss": {"category_negatives": 12, "pool_negatives": 24},
-    "training": {"moments": 16, "moments_per_user": 2, "targets": 3, "learning_rate": 0.01},
+    "training": {"moments": 16, "moments_per_user": 2, "targets": 3, "steps": 120, "learning_rate": 0.01},
     "retrieval": {"categories": 3, "per_category": 4, "short_term": 5, "results": 10}})
 
 
@@ -42,7 +42,6 @@ def mirrored() -> dict[str, Any]:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     log, held = small_log()
-    use_all_items(log.items)
     found = {}
     for name, strategy in (("one", tf.distribute.get_strategy()),
                            ("two", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))):
@@ -69,7 +68,6 @@ def mirrored() -> dict[str, Any]:
 def mixed(policy: str, directory: str) -> dict[str, Any]:
     """Trains, measures, saves, goes on and exports under a policy."""
     log, held = small_log()
-    use_all_items(log.items)
     exact = make(log)
     keras.mixed_precision.set_global_policy(policy)
     model = make(log)

@@ -108,3 +108,12 @@ def test_held_out_moments_train_and_measure_alike():
     measuring = data.held_out_dataset(log, held, HISTORY).element_spec
     assert {name: (spec.dtype, spec.shape.rank) for name, spec in training.items()} == {
         name: (spec.dtype, spec.shape.rank) for name, spec in measuring.items()}
+
+
+def test_popularity_counts_items_ever_and_of_late():
+    day = 86_400
+    batches = [(np.array([1, 2, 1]), np.array([0, 8, 9]) * day), (np.array([], int), np.array([], int)),
+               (np.array([3, 0]), np.array([10, 10]) * day)]
+    counted = data.popularity(batches, items=4, recent_days=2)
+    assert counted.ever.tolist() == [0, 2, 1, 1, 0]
+    assert counted.recent.tolist() == [0, 1, 0, 1, 0]  # day 8 is two days before the newest event: no longer recent

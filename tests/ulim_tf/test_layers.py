@@ -31,6 +31,20 @@ def test_a_behaviour_is_the_sum_of_its_parts():
         np.testing.assert_allclose(got[0], item[3] + category[2] + recency[bucket], rtol=1e-5, err_msg=str(age))
 
 
+def test_content_is_added_to_an_item_and_its_bias_comes_last():
+    layer = BehaviourEmbedding(items=2, categories=1, width=4, content=3, tokens=2)
+    layer.build(None)
+    layer.item_category.assign([0, 1, 1])
+    layer.item_content.assign([[0, 0], [2, 3], [1, 0]])
+    layer.bias_table.assign([0.0, 5.0, 7.0])
+    item, content, category = (table.numpy() for table in (
+        layer.item_table, layer.content_table, layer.category_table))
+    wanted = tf.constant([1, 2], tf.int64)
+    expected = np.stack([item[1] + content[2] + content[3], item[2] + content[1]])
+    np.testing.assert_allclose(layer.in_category(wanted), np.c_[expected, [5.0, 7.0]], rtol=1e-6)
+    np.testing.assert_allclose(layer.candidate(wanted), np.c_[expected + category[1], [5.0, 7.0]], rtol=1e-6)
+
+
 def test_padding_does_not_change_the_short_term_vector(rng):
     layer = ShortTermEncoder(width=8, heads=2)
     behaviour = normal(rng, 1, 3, 8)
@@ -53,9 +67,10 @@ def test_long_term_attention_against_numpy(rng):
     short, category, behaviour = normal(rng, 2, width), normal(rng, 2, 2, width), normal(rng, 6, width)
     owner = tf.constant(np.repeat(np.arange(4), lengths.ravel()))
     bias = normal(rng, 6)
-    layer(short, category, behaviour, owner, bias, tf.constant(lengths))
+    asker = tf.stack([short, short], axis=1)
+    layer(asker, category, behaviour, owner, bias, tf.constant(lengths))
     layer.null.assign(normal(rng, width))
-    pooled, weight = layer(short, category, behaviour, owner, bias, tf.constant(lengths))
+    pooled, weight = layer(asker, category, behaviour, owner, bias, tf.constant(lengths))
     w_q, w_k, w_v = (dense.kernel.numpy() for dense in (layer.query, layer.key, layer.value))
     start = 0
     for b in range(2):

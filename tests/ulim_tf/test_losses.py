@@ -40,28 +40,40 @@ def test_copy_or_generate_against_numpy():
 
 def test_category_nll_against_numpy():
     probability = np.array([[0.0, 0.25, 0.75], [0.0, 1.0, 0.0]], np.float32)
-    got = losses.category_nll(tf.constant(probability), tf.constant([[1, 2], [1, 2]], tf.int64))
-    np.testing.assert_allclose(got, [[-np.log(0.25), -np.log(0.75)], [0.0, -np.log(1e-8)]], atol=1e-4)
+    got = losses.category_nll(tf.constant(probability), tf.constant([0, 0, 1, 1], tf.int64),
+                              tf.constant([1, 2, 1, 2], tf.int64))
+    np.testing.assert_allclose(got, [-np.log(0.25), -np.log(0.75), 0.0, -np.log(1e-8)], atol=1e-4)
 
 
-def test_every_moment_counts_alike_and_only_real_targets_count():
-    values = tf.constant([[1.0, 2.0], [4.0, 8.0], [5.0, 5.0]])
-    real = tf.constant([[True, False], [True, True], [False, False]])
-    assert float(losses.mean_of_real(values, real)) == (1 + 6) / 2
-    assert float(losses.mean_of_real(values, tf.zeros_like(real))) == 0.0
+def test_every_moment_with_a_target_counts_alike():
+    values, owner = tf.constant([1.0, 4.0, 8.0]), tf.constant([0, 2, 2], tf.int64)
+    assert float(losses.mean_of_moments(values, owner, tf.constant(4, tf.int64))) == (1 + 6) / 2
+    assert float(losses.mean_of_moments(values[:0], owner[:0], tf.constant(4, tf.int64))) == 0.0
 
 
-def test_category_sampler_draws_every_item_of_the_category_alike():
-    sampler = CategorySampler(items=6, categories=3)
-    sampler.build(None)
-    sampler.set_catalog(np.array([0, 2, 1, 2, 3, 2, 1]))
+def sampler() -> CategorySampler:
+    """Items 1, 3, 5 in category 2; 2, 6 in 1; 4 in 3."""
+    made = CategorySampler(items=6, categories=3)
+    made.build(None)
+    made.set_catalog(np.array([0, 2, 1, 2, 3, 2, 1]))
+    return made
+
+
+def test_a_small_category_is_drawn_whole():
+    items, drawn, log_expected = sampler().draw(tf.constant([2, 1, 3], tf.int64), 4)
+    for row, members in enumerate(([1, 3, 5], [2, 6], [4])):
+        assert sorted(items.numpy()[row][drawn.numpy()[row]]) == members
+    assert log_expected.numpy().tolist() == [0.0, 0.0, 0.0]
+
+
+def test_items_of_a_large_category_are_drawn_alike_and_once():
     tf.random.set_seed(5)
-    items, log_expected = sampler.draw(tf.constant([[2, 1], [3, 2]], tf.int64), 3000)
-    for row, members in (((0, 0), [1, 3, 5]), ((0, 1), [2, 6]), ((1, 0), [4]), ((1, 1), [1, 3, 5])):
-        found, counts = np.unique(items.numpy()[row], return_counts=True)
-        assert found.tolist() == members
-        np.testing.assert_allclose(counts / 3000, 1 / len(members), atol=0.05)
-        np.testing.assert_allclose(log_expected.numpy()[row], np.log(3000 / len(members)), rtol=1e-6)
+    items, drawn, log_expected = sampler().draw(tf.fill([3000], tf.constant(2, tf.int64)), 2)
+    assert drawn.numpy().all() and (items.numpy()[:, 0] != items.numpy()[:, 1]).all()
+    found, counts = np.unique(items, return_counts=True)
+    assert found.tolist() == [1, 3, 5]
+    np.testing.assert_allclose(counts / 3000, 2 / 3, atol=0.05)
+    np.testing.assert_allclose(log_expected, np.log(2 / 3), rtol=1e-6)
 
 
 def test_the_pool_sample_is_distinct_and_in_range():

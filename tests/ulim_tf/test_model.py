@@ -12,7 +12,6 @@ from tests.ulim_tf.examples import item_categories, write_users
 from ulim_tf import config as settings
 from ulim_tf import data, history
 from ulim_tf.model import UlimModel
-from ulim_tf.optimizers import LazyAdam
 
 ITEMS, CATEGORIES = 24, 4
 ITEM_CATEGORY = item_categories(ITEMS, CATEGORIES)
@@ -20,7 +19,7 @@ CONFIG = settings.from_dict(settings.UlimConfig, {
     "history": {"long": 20, "short": 6, "subsequence": 4},
     "model": {"width": 8, "heads": 2, "hidden": 16},
     "loss": {"category_negatives": 5, "pool_negatives": 10},
-    "training": {"moments": 16, "moments_per_user": 2, "targets": 3, "seed": 5}})
+    "training": {"moments": 16, "moments_per_user": 2, "targets": 3, "seed": 5, "learning_rate": 0.01, "steps": 200}})
 
 
 def open_users(directory: Path) -> tf.data.Dataset:
@@ -36,6 +35,15 @@ def open_users(directory: Path) -> tf.data.Dataset:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> tf.data.Dataset:
     return open_users(tmp_path_factory.mktemp("users"))
+
+
+def mixed_batch(dataset: tf.data.Dataset) -> dict[str, tf.Tensor]:
+    """One with both users who have a history and users who have none."""
+    def is_mixed(batch: dict[str, tf.Tensor]) -> bool:
+        empty = batch[history.SHORT_LENGTH].numpy() == 0
+        return empty.any() and not empty.all()
+
+    return next(batch for batch in dataset.take(100) if is_mixed(batch))
 
 
 def make(config: settings.UlimConfig = CONFIG) -> UlimModel:
@@ -54,7 +62,7 @@ def gradients(model: UlimModel, batch: dict[str, tf.Tensor]) -> dict[str, np.nda
 
 
 def test_the_gradient_reaches_every_trainable_variable(dataset):
-    batch = next(batch for batch in dataset if tf.reduce_any(batch[history.SHORT_LENGTH] == 0))
+    batch = mixed_batch(dataset)
     unreached = [name for name, gradient in gradients(make(), batch).items()
                  if gradient is None or not np.abs(gradient).max() > 0]
     assert unreached == []
@@ -77,7 +85,7 @@ def test_each_loss_has_its_weight(dataset, part):
 
 def test_training_on_a_few_users_learns_them(dataset):
     model = make()
-    model.compile(LazyAdam(0.01))
+    model.compile()
     losses = model.fit(dataset, steps_per_epoch=40, epochs=4, verbose=0).history
     # A model that knows nothing spreads its probability evenly over what it chooses from.
     for name, choices in (("long", ITEMS / CATEGORIES), ("short", ITEMS), ("category", CATEGORIES)):
@@ -95,10 +103,94 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("negatives", ["whole_pool", "in_category"])
-def test_both_arms_of_short_term_negatives_train(dataset, negatives):
-    model = make(dataclasses.replace(CONFIG, loss=dataclasses.replace(CONFIG.loss, short_negatives=negatives)))
-    assert np.isfinite(float(model.compute_loss(next(iter(dataset)))))
+def expected_nll(model: UlimModel, vector: np.ndarray, target: np.ndarray, choices: list[np.ndarray],
+                 with_category: bool) -> list[float]:
+    """-log of each target's share of the softmax over its choices."""
+    item, category, bias = (table.numpy() for table in (
+        model.embedding.item_table, model.embedding.category_table, model.embedding.bias_table))
+
+    def score(row: np.ndarray, of: np.ndarray) -> np.ndarray:
+        return (item[of] + with_category * category[ITEM_CATEGORY[of]]) @ row[:-1] + bias[of]
+
+    return [float(np.log(np.exp(score(row, among)).sum()) - score(row, np.array([wanted]))[0])
+            for row, wanted, among in zip(vector, target, choices)]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_category_without_more_items_than_negatives_gives_its_full_softmax(shared):
+    config = dataclasses.replace(CONFIG, loss=dataclasses.replace(CONFIG.loss, category_negatives=6))
+    model, rng = make(config), np.random.default_rng(0)
+    model.embedding.bias_table.assign(rng.normal(size=ITEMS + 1))
+    vector = np.c_[rng.normal(size=(5, 8)), np.ones(5)].astype(np.float32)
+    target = np.array([1, 5, 2, 9, 4])  # three of category 1, in between others
+    members = [np.flatnonzero(ITEM_CATEGORY[wanted] == ITEM_CATEGORY) for wanted in target]
+    got = model._in_category_nll(tf.constant(vector), tf.constant(target), tf.constant(ITEM_CATEGORY[target]), shared)
+    np.testing.assert_allclose(got, expected_nll(model, vector, target, members, with_category=False), rtol=1e-5)
+
+
+def test_a_pool_drawn_whole_gives_the_full_softmax():
+    model, rng = make(dataclasses.replace(CONFIG, loss=dataclasses.replace(CONFIG.loss, pool_negatives=ITEMS))), (
+        np.random.default_rng(0))
+    vector = np.c_[rng.normal(size=(2, 8)), np.ones(2)].astype(np.float32)
+    target = np.array([3, 24])
+    got = model._whole_pool_nll(tf.constant(vector), tf.constant(target))
+    everything = [np.arange(1, ITEMS + 1)] * 2
+    np.testing.assert_allclose(got, expected_nll(model, vector, target, everything, with_category=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("section", "field", "value"), [
+    ("loss", "short_negatives", "in_category"), ("loss", "long_negatives", "whole_pool"),
+    ("loss", "long_negatives", "per_target"), ("model", "long_term_query", "subsequence")])
+def test_each_ablation_trains(dataset, section, field, value):
+    changed = dataclasses.replace(getattr(CONFIG, section), **{field: value})
+    one, other = make(), make(dataclasses.replace(CONFIG, **{section: changed}))
+    batch = next(iter(dataset))
+    for model in (one, other):
+        tf.random.set_seed(1)
+        model.compute_loss(batch)
+    assert any(float(one.loss_parts[name].result()) != float(other.loss_parts[name].result())
+               for name in one.loss_parts)
+    assert all(np.isfinite(float(part.result())) for part in other.loss_parts.values())
+
+
+def test_pgin_without_its_pointer_or_its_generator(dataset):
+    batch = mixed_batch(dataset)
+    with_history = batch[history.SHORT_LENGTH].numpy() > 0
+
+    def predict(**switches: bool) -> dict[str, np.ndarray]:
+        model = make(dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, **switches)))
+        return {name: value.numpy() for name, value in model(batch).items()}
+
+    assert not predict(category_pointer=False)["copied"].any()
+    copies = predict(category_generator=False)
+    np.testing.assert_allclose(copies["copied"].sum(axis=1), with_history, atol=1e-5)
+    np.testing.assert_allclose(copies["probability"].sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_popularity_starts_the_bias_and_moves_it_to_that_of_late():
+    model, events, recent = make(), np.arange(ITEMS + 1), np.zeros(ITEMS + 1, int)
+    recent[[3, 7]] = 3, 2
+    model.set_popularity(events)
+    np.testing.assert_allclose(model.embedding.bias_table, np.log(1 + events), rtol=1e-6)
+    model.follow_popularity(events, recent)
+    of_late = recent * (300 / 5)  # 300 events in all, 5 of them of late
+    np.testing.assert_allclose(model.embedding.bias_table, np.log(1 + events) + np.log((of_late + 20) / (events + 20)),
+                               rtol=1e-5)
+    before = model.embedding.bias_table.numpy()
+    model.follow_popularity(events, np.zeros(ITEMS + 1, int))
+    np.testing.assert_array_equal(model.embedding.bias_table, before)
+
+
+CONTENT = np.zeros((ITEMS + 1, 2), np.int64)
+
+
+@pytest.mark.parametrize(("built_with", "given", "message"), [
+    ({}, CONTENT, r"item_content must have shape \[V \+ 1, P\] = None .* got \(25, 2\)"),
+    ({"content": 3, "tokens": 2}, None, r"= \(25, 2\) .* got None"),
+    ({"content": 3, "tokens": 2}, CONTENT + 4, r"in 0..A = 0..3, got 4..4")])
+def test_wrong_content_is_refused(built_with, given, message):
+    with pytest.raises(ValueError, match=message):
+        UlimModel(CONFIG, ITEMS, CATEGORIES, **built_with).set_catalog(ITEM_CATEGORY, given)
 
 
 def test_a_saved_model_answers_the_same(dataset, tmp_path):

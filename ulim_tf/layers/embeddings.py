@@ -1,4 +1,8 @@
-"""Behaviours and candidates as vectors: x_j = e_item + e_category + e_recency (ULIM, section CHDIL [I])."""
+"""Behaviours and candidates as vectors: x_j = e_item + e_category + e_recency (ULIM, section CHDIL [I]).
+
+An item's own part is the sum of a row of its own and of one for each content token, so that an item nobody bought yet
+stands with those that share its content [I].
+"""
 
 import tensorflow as tf
 import tf_keras as keras
@@ -14,11 +18,14 @@ class BehaviourEmbedding(keras.layers.Layer):
         items: V, known items; index 0 is the unknown one.
         categories: C, known categories; index 0 is the unknown one.
         width: D.
+        content: A, known content tokens; 0 for items without content.
+        tokens: P, most tokens an item has.
     """
 
-    def __init__(self, items: int, categories: int, width: int, **kwargs):
+    def __init__(self, items: int, categories: int, width: int, content: int = 0, tokens: int = 0, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.items, self.categories, self.width = items, categories, width
+        self.content, self.tokens = content, tokens
 
     def build(self, _: tf.TensorShape) -> None:
         def table(name: str, rows: int) -> tf.Variable:
@@ -26,6 +33,11 @@ class BehaviourEmbedding(keras.layers.Layer):
             return self.add_weight(name, [rows, self.width], initializer=keras.initializers.RandomUniform(-0.05, 0.05))
 
         self.item_table = table("item", self.items + 1)
+        self.bias_table = self.add_weight("bias", [self.items + 1], initializer="zeros")
+        if self.content:
+            self.content_table = table("content", self.content + 1)
+            self.item_content = self.add_weight("item_content", [self.items + 1, self.tokens], tf.int64,
+                                                trainable=False, initializer="zeros")
         self.category_table = table("category", self.categories + 1)
         self.recency_table = table("recency", _RECENCY_BUCKETS)
         self.recency_bias_table = self.add_weight("recency_bias", [_RECENCY_BUCKETS], initializer="zeros")
@@ -34,12 +46,26 @@ class BehaviourEmbedding(keras.layers.Layer):
         super().build(_)
 
     def candidate(self, item: tf.Tensor) -> tf.Tensor:
-        """Vectors that interests are scored against: int64 [...] -> float32 [..., D]."""
-        return self.item(item) + self.category(tf.gather(self.item_category, item))
+        """What a whole-pool interest is scored against: int64 [...] -> float32 [..., D + 1], the item's bias last."""
+        return tf.concat([self._behaviour(item), self._bias(item)], axis=-1)
 
-    def item(self, item: tf.Tensor) -> tf.Tensor:
-        """Candidates without the part that all items of a category share: int64 [...] -> float32 [..., D]."""
-        return tf.gather(self.item_table, item)
+    def in_category(self, item: tf.Tensor) -> tf.Tensor:
+        """Candidates without the part that all items of a category share: int64 [...] -> float32 [..., D + 1]."""
+        return tf.concat([self._item(item), self._bias(item)], axis=-1)
+
+    def _behaviour(self, item: tf.Tensor) -> tf.Tensor:
+        return self._item(item) + self.category(tf.gather(self.item_category, item))
+
+    def _item(self, item: tf.Tensor) -> tf.Tensor:
+        row = tf.gather(self.item_table, item)
+        if not self.content:
+            return row
+        token = tf.gather(self.item_content, item)
+        known = tf.where((token > 0)[..., None], tf.gather(self.content_table, token), 0.0)
+        return row + tf.reduce_sum(known, axis=-2)
+
+    def _bias(self, item: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self.bias_table, item)[..., None]
 
     def category(self, category: tf.Tensor) -> tf.Tensor:
         """int64 [...] -> float32 [..., D]."""
@@ -55,7 +81,7 @@ class BehaviourEmbedding(keras.layers.Layer):
 
     def call(self, item: tf.Tensor, age: tf.Tensor) -> tf.Tensor:
         """Behaviours: items int64 [...] and their ages int64 [...] -> float32 [..., D]."""
-        return self.candidate(item) + self.recency(age)
+        return self._behaviour(item) + self.recency(age)
 
 
 def _recency_bucket(age: tf.Tensor) -> tf.Tensor:

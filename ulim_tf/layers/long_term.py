@@ -27,14 +27,14 @@ class LongTermAttention(keras.layers.Layer):
         self.null = self.add_weight("null", [self.width], initializer="zeros")
         super().build(shape)
 
-    def call(self, short: tf.Tensor, category: tf.Tensor, behaviour: tf.Tensor, owner: tf.Tensor,
+    def call(self, asker: tf.Tensor, category: tf.Tensor, behaviour: tf.Tensor, owner: tf.Tensor,
              bias: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Attends inside each of K categories.
 
         A subsequence holds a few events of the M it may hold, so behaviours come without their padding.
 
         Args:
-            short: q, [B, D].
+            asker: q, or whatever else asks, [B, K, D].
             category: e_c, [B, K, D].
             behaviour: H of all B * K subsequences, one after the other, [n, D].
             owner: int64 [n], ascending: which of the B * K subsequences each behaviour belongs to.
@@ -46,7 +46,7 @@ class LongTermAttention(keras.layers.Layer):
         """
         shape = tf.shape(category)
         subsequences = shape[0] * shape[1]
-        query = self.query(tf.concat([tf.broadcast_to(short[:, None, :], shape), category], axis=-1))
+        query = self.query(tf.concat([asker, category], axis=-1))
         # W_k goes to the query's side and W_v behind the sum: the same numbers for a fraction of the work.
         asked = tf.reshape(tf.einsum("bkd,ed->bke", query, self.key.kernel), [subsequences, self.width])
         logit = tf.reduce_sum(tf.gather(asked, owner) * behaviour, axis=-1) / self.width**0.5 + bias

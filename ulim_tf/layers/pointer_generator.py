@@ -30,11 +30,13 @@ class PointerGenerator(keras.layers.Layer):
         categories: C.
         width: D.
         hidden: units of the generator's and the pointer's DNN.
+        copies: whether p may differ from 0.
+        generates: whether p may differ from 1 where there is a history.
     """
 
-    def __init__(self, categories: int, width: int, hidden: int, **kwargs):
+    def __init__(self, categories: int, width: int, hidden: int, copies: bool = True, generates: bool = True, **kwargs):
         super().__init__(dtype="float32", **kwargs)
-        self.categories, self.width = categories, width
+        self.categories, self.width, self.copies, self.generates = categories, width, copies, generates
         self.token = dnn("token", hidden, width)
         self.seeker = keras.layers.Dense(width, dtype="float32", name="seeker")
         self.fusion = keras.layers.Dense(1, dtype="float32", name="fusion")
@@ -69,7 +71,8 @@ class PointerGenerator(keras.layers.Layer):
         generated = tf.nn.softmax(tf.where(known, generated, generated.dtype.min), axis=-1)
 
         gate = tf.sigmoid(self.gate(tf.concat([context_pointer, context_generator, short], axis=-1)))
-        gate = tf.where(tf.reduce_any(real, axis=1, keepdims=True), gate, 0.0)
+        gate = tf.where(tf.reduce_any(real, axis=1, keepdims=True), gate if self.generates else tf.ones_like(gate), 0.0)
+        gate = gate if self.copies else tf.zeros_like(gate)
         copied = gate * self._scatter(category, pointer)
         return CategoryPrediction(copied + (1.0 - gate) * generated, copied)
 
