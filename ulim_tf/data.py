@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from ulim_tf import features, history
 from ulim_tf.config import HistoryConfig, TrainingConfig
-from ulim_tf.event_log import EventLog
+from ulim_tf.event_log import EventLog, HeldOut
 from ulim_tf.sequences import DAY_SECONDS
 
 TARGET_ITEM = "target_item"
@@ -195,12 +195,44 @@ def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_con
 def training_dataset_in_memory(log: EventLog, history_config: HistoryConfig,
                                config: TrainingConfig) -> tf.data.Dataset:
     """As `training_dataset`, from a log in memory."""
-    users = StoredUsers({name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()})
-    item_category = tf.constant(log.item_category)
+    users, item_category = _in_memory(log), tf.constant(log.item_category)
     numbers = tf.data.Dataset.range(len(log.user_id))
     numbers = numbers.shuffle(len(log.user_id), seed=config.seed).repeat().batch(_users_in_batch(config))
     return _seeded(numbers, lambda user, seed: _moments(users, user, seed, item_category, history_config, config),
                    config)
+
+
+def held_out_dataset(log: EventLog, held: HeldOut, config: HistoryConfig, batch: int = 128) -> tf.data.Dataset:
+    """Each held-out basket once, as a moment with the user's whole history in the log: for `evaluate` and for ranking.
+
+    Args:
+        log: the histories.
+        held: the baskets.
+        config: S, M and L.
+        batch: B; the last batch may be smaller.
+
+    Returns:
+        Batches as those of `training_dataset`, in the order of `held`; T is the largest basket of the batch.
+    """
+    users, item_category = _in_memory(log), tf.constant(log.item_category)
+    user, now = tf.constant(held.user), tf.constant(held.now)
+    baskets = tf.RaggedTensor.from_row_lengths(
+        tf.constant([item for basket in held.target for item in basket], tf.int64), [len(b) for b in held.target])
+    rank = tf.gather(users.lengths(), user)
+
+    def cut(place: tf.Tensor) -> dict[str, tf.Tensor]:
+        where = [tf.gather(values, place) for values in (user, rank, now)]
+        target = tf.gather(baskets, place)
+        item = target.to_tensor(features.UNKNOWN)
+        return {**users.describe(*where, config),
+                TARGET_ITEM: item, TARGET_REAL: tf.sequence_mask(target.row_lengths(), tf.shape(item)[1]),
+                **users.subsequences(*where, tf.gather(item_category, item), config)}
+
+    return tf.data.Dataset.range(len(held.user)).batch(batch).map(cut, num_parallel_calls=1).prefetch(2)
+
+
+def _in_memory(log: EventLog) -> StoredUsers:
+    return StoredUsers({name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()})
 
 
 class Popularity(NamedTuple):

@@ -13,6 +13,8 @@ import pandas as pd
 from ulim_tf import features, sequences
 from ulim_tf.sequences import DAY_SECONDS, Events, Ids
 
+_YEAR_2100 = 4_102_444_800
+
 
 @dataclasses.dataclass(frozen=True)
 class EventLog:
@@ -104,14 +106,16 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
     Args:
         events: columns user_id, item_id, category_id, timestamp (unix seconds) and, if events come in baskets,
             group_id; a DataFrame or a mapping of arrays.
-        catalog: columns item_id, category_id and title; overrules the log's categories. None takes them from the log.
+        catalog: columns item_id, category_id and perhaps title; overrules the log's categories. Of several rows of an
+            item, the first by category and then title counts. None takes from the log the category an item had last.
         holdout_days: between the cut and the end.
         skip_days: left out at the end.
         max_history: newest events of a user that are kept.
         seed: shuffles the items of a basket that share a timestamp.
 
     Raises:
-        ValueError: a column is missing, columns differ in length, or nothing happened before the cut.
+        ValueError: a column is missing, columns differ in length, an id is missing, a timestamp is not in unix seconds,
+            or nothing happened before the cut.
     """
     log = _events(events)
     end = int(log.timestamp.max()) - skip_days * DAY_SECONDS
@@ -162,28 +166,26 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
 
 
 def _events(columns: Mapping[str, Any]) -> Events:
-    missing = [name for name in ("user_id", "item_id", "category_id", "timestamp") if name not in columns]
-    if missing:
-        raise ValueError(f"events must have the columns user_id, item_id, category_id and timestamp, missing: "
-                         f"{', '.join(missing)}. Rename the log's own columns first.")
-    lengths = {name: len(columns[name]) for name in columns}
-    if len(set(lengths.values())) != 1 or 0 in lengths.values():
-        raise ValueError(f"the columns of events must be of one length, at least 1, got {lengths}.")
-    return Events(_ids(columns["user_id"]), _ids(columns["item_id"]), _ids(columns["category_id"]),
-                  np.asarray(columns["timestamp"], np.int64),
-                  _ids(columns["group_id"]) if "group_id" in columns else None)
+    _check_columns("events", columns, ("user_id", "item_id", "category_id", "timestamp"))
+    return Events(*(_ids("events", name, columns[name]) for name in ("user_id", "item_id", "category_id")),
+                  _seconds(columns["timestamp"]),
+                  _ids("events", "group_id", columns["group_id"]) if "group_id" in columns else None)
 
 
 def _items(before: Events, catalog: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The ids (ascending), category ids and titles of all items: of the log, and of the catalogue, which overrules."""
-    newest = np.lexsort((-before.timestamp, before.item_id.code))
+    newest = np.lexsort((before.category_id.code, -before.timestamp, before.item_id.code))
     first = newest[np.unique(before.item_id.code[newest], return_index=True)[1]]
     category = dict(zip(before.item_id.value, before.category_id.decode()[first]))
     title: dict[bytes, bytes] = {}
     if catalog is not None:
-        listed = _encoded(catalog["item_id"])
-        category |= dict(zip(listed, _encoded(catalog["category_id"])))
-        title |= dict(zip(listed, _encoded(catalog["title"]))) if "title" in catalog else {}
+        _check_columns("catalog", catalog, ("item_id", "category_id"))
+        listed = [_ids("catalog", name, catalog[name]).decode() for name in ("item_id", "category_id")]
+        titles = pd.Series(catalog["title"] if "title" in catalog else [""] * len(listed[0]), dtype=object)
+        # A dict keeps the last of several rows of an item: descending order, so that it is the first.
+        rows = sorted(zip(*listed, _encoded(titles.fillna("").to_numpy())), reverse=True)
+        category |= {item: of_item for item, of_item, _ in rows}
+        title = {item: text for item, _, text in rows}
     item_id = np.array(sorted(category), object)
     return (item_id, np.array([category[item] for item in item_id], object),
             np.array([title.get(item, b"") for item in item_id], object))
@@ -198,12 +200,46 @@ def _by_frequency(category_id: np.ndarray, events: np.ndarray) -> tuple[np.ndarr
     return number[code], value[order]
 
 
-def _ids(values: Sequence[Any]) -> Ids:
+def _check_columns(table: str, columns: Mapping[str, Any], wanted: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        raise ValueError(f"{table} must have the columns {', '.join(wanted)}, missing: {', '.join(missing)}. "
+                         "Rename its own columns first.")
+    lengths = {name: len(columns[name]) for name in columns}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(f"the columns of {table} must be of one length, at least 1, got {lengths}.")
+
+
+def _ids(table: str, name: str, values: Sequence[Any]) -> Ids:
     code, value = pd.factorize(np.asarray(values))
-    return Ids.of(_encoded(value)).take(code)
+    value = _encoded(value)
+    empty = np.append(value == b"", True)[code]  # pandas gives missing values the code -1
+    if empty.any():
+        raise ValueError(f"every row of {table} must have a value in {name}, but {np.count_nonzero(empty):,} of "
+                         f"{len(code):,} rows have none, the first at position {np.argmax(empty)}. "
+                         "Drop these rows or name them.")
+    return Ids.of(value).take(code)
 
 
-def _encoded(values: Sequence[Any]) -> np.ndarray:
+def _seconds(values: Sequence[Any]) -> np.ndarray:
+    seconds = np.asarray(values)
+    if seconds.dtype.kind == "O":  # as pandas' nullable integers are
+        seconds = pd.to_numeric(seconds, errors="coerce")
+    if seconds.dtype.kind not in "iuf":
+        raise ValueError(f"the column timestamp of events must hold unix seconds as numbers, got {seconds.dtype}. "
+                         'Convert times with: times.astype("datetime64[s]").astype("int64")')
+    wrong = ~((seconds >= 0) & (seconds < _YEAR_2100))
+    if wrong.any():
+        raise ValueError(f"every timestamp of events must be in unix seconds, 0 to {_YEAR_2100:,} (the year 2100), but "
+                         f"the one at position {np.argmax(wrong)} is {seconds[np.argmax(wrong)]}. Divide milliseconds "
+                         "by 1,000, and drop rows without a time.")
+    return np.floor(seconds).astype(np.int64)
+
+
+def _encoded(values: np.ndarray) -> np.ndarray:
+    """Ids as text, a whole float as the integer it is (pandas makes floats of integers beside missing values)."""
+    if values.dtype.kind == "f" and (values == np.floor(values)).all():
+        values = values.astype(np.int64)
     return np.array([str(value).encode() for value in values], object)
 
 

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
 from ulim_tf import config as settings
@@ -19,6 +18,7 @@ from ulim_tf.layers.pointer_generator import CategoryPrediction, PointerGenerato
 from ulim_tf.layers.short_term import ShortTermEncoder
 from ulim_tf.optimizers import LazyAdam
 from ulim_tf.sampling import CategorySampler, draw_from_pool
+from ulim_tf.steps import MomentModel, count_moments
 
 _SMOOTHING_EVENTS = 20
 
@@ -40,7 +40,7 @@ class LongInterests(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("ulim_tf")
-class UlimModel(tfrs.Model):
+class UlimModel(MomentModel):
     """User Long-Term Multi-Interest Retrieval Model (arXiv 2507.10097).
 
     Items and categories are indices 1..V and 1..C by falling frequency; 0 is the unknown one. `call` takes the tensors
@@ -225,7 +225,7 @@ class UlimModel(tfrs.Model):
         moments = tf.shape(real, out_type=tf.int64)[0]
         parts = {name: losses.mean_of_moments(part, owner, moments) for name, part in parts.items()}
         for name, part in parts.items():
-            self.loss_parts[name].update_state(part)
+            self.loss_parts[name].update_state(part, count_moments(features))
         return weights.alpha * parts["long"] + weights.beta * parts["short"] + weights.gamma * parts["category"]
 
     def _whole_pool_nll(self, vector: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
@@ -267,11 +267,27 @@ class UlimModel(tfrs.Model):
             tf.gather(log_expected, group)[:, None], tf.gather(item, group) == target[:, None])
         return tf.gather(nll, tf.math.invert_permutation(order))
 
-    def compile(self, optimizer: keras.optimizers.Optimizer | None = None, **kwargs) -> None:
-        """As Keras; without an optimizer, `LazyAdam` with a rate that falls to 0 at the last of `training.steps`."""
+    def compile(self, optimizer: keras.optimizers.Optimizer | str | None = None, **kwargs) -> None:
+        """As Keras; without an optimizer, `LazyAdam` with a rate that falls to 0 at the last of `training.steps`.
+
+        Raises:
+            ValueError: `jit_compile` is asked for.
+        """
+        if kwargs.get("jit_compile"):
+            raise ValueError("jit_compile must be False or None, got True: XLA has no kernel that draws negatives, and "
+                             "would compile a step anew for each number of categories in a batch. Leave it out.")
         training = self.settings.training
         super().compile(optimizer=optimizer or LazyAdam(keras.optimizers.schedules.PolynomialDecay(
             training.learning_rate, training.steps, end_learning_rate=0.0)), **kwargs)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        # Named here because Keras wants a model that overrides `compile` to override this one and the next too.
+        return super().get_compile_config()
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as the saved model was, with the optimizer's variables there to be restored."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def get_config(self) -> dict[str, Any]:
         return {"config": settings.to_dict(self.settings), "items": self.items, "categories": self.categories,

@@ -2,32 +2,40 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
-from typing import Any
-
 import tensorflow as tf
 import tf_keras as keras
 
 
 @keras.saving.register_keras_serializable("ulim_tf")
-class LazyAdam(keras.optimizers.legacy.Adam):
+class LazyAdam(keras.optimizers.Adam):
     """Adam (Kingma & Ba 2015) whose sparse update leaves the moments of absent rows alone.
 
     Keras's own decays the moments of the whole table at each step, which costs O(V D) and also moves rows that the
-    batch did not hold.
+    batch did not hold. Not one of `keras.optimizers.legacy`: a `.keras` file leaves the state of those out.
+
+    Args:
+        learning_rate: a number or a Keras schedule.
+        jit_compile: off, unlike Keras: a batch's number of rows differs from step to step, and each would be compiled.
+        **kwargs: of `keras.optimizers.Adam`.
     """
 
-    def _resource_apply_sparse(self, grad: tf.Tensor, var: tf.Variable, indices: tf.Tensor,
-                               apply_state: dict[Any, Any] | None = None) -> tf.Operation:
-        known = (apply_state or {}).get((var.device, var.dtype.base_dtype)) or self._fallback_apply_state(
-            var.device, var.dtype.base_dtype)
-        first, second = self.get_slot(var, "m"), self.get_slot(var, "v")
-        moment = known["beta_1_t"] * tf.gather(first, indices) + known["one_minus_beta_1_t"] * grad
-        square = known["beta_2_t"] * tf.gather(second, indices) + known["one_minus_beta_2_t"] * tf.square(grad)
-        change = known["lr"] * moment / (tf.sqrt(square) + known["epsilon"])
-        return tf.group(
-            self._resource_scatter_update(first, indices, moment),
-            self._resource_scatter_update(second, indices, square),
-            self._resource_scatter_add(var, indices, -change))
+    def __init__(self, learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-3,
+                 jit_compile: bool = False, name: str = "LazyAdam", **kwargs):
+        super().__init__(learning_rate, jit_compile=jit_compile, name=name, **kwargs)
 
-    def _resource_scatter_update(self, variable: tf.Variable, indices: tf.Tensor, rows: tf.Tensor) -> tf.Operation:
-        return tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=indices, updates=rows)
+    def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
+        """One variable's step; the rows of a sparse gradient are distinct (Keras adds up duplicates before)."""
+        if not isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable)
+            return
+        place = self._index_dict[self._var_key(variable)]
+        first, second = self._momentums[place], self._velocities[place]
+        rows, values = gradient.indices, gradient.values
+        moment = self.beta_1 * tf.gather(first, rows) + (1.0 - self.beta_1) * values
+        square = self.beta_2 * tf.gather(second, rows) + (1.0 - self.beta_2) * tf.square(values)
+        first.scatter_update(tf.IndexedSlices(moment, rows))
+        second.scatter_update(tf.IndexedSlices(square, rows))
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        rate = (tf.cast(self.learning_rate, variable.dtype) * tf.sqrt(1.0 - tf.pow(self.beta_2, step))
+                / (1.0 - tf.pow(self.beta_1, step)))
+        variable.scatter_sub(tf.IndexedSlices(rate * moment / (tf.sqrt(square) + self.epsilon), rows))

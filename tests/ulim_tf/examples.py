@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from ulim_tf import features
+from ulim_tf.event_log import EventLog, HeldOut, split_by_time
 
 
 def item_categories(items: int, categories: int) -> np.ndarray:
@@ -28,3 +29,14 @@ def write_users(file: Path, baskets: list[list[list[int]]], item_category: np.nd
             writer.write(tf.train.Example(features=tf.train.Features(feature={
                 name: tf.train.Feature(int64_list=tf.train.Int64List(value=values))
                 for name, values in stored.items()})).SerializeToString())
+
+
+def small_log(users: int = 20, items: int = 24, categories: int = 4) -> tuple[EventLog, HeldOut]:
+    """Users who each buy of three items of their own, on 13 days a month apart; the last month is held out."""
+    rng = np.random.default_rng(0)
+    rows = [(user, item, item % categories, month * 30 * 86_400, month)
+            for user in range(users) for mine in [rng.choice(items, 3, replace=False)]
+            for month in range(13) for item in rng.choice(mine, rng.integers(1, 4), replace=False)]
+    names = ("user_id", "item_id", "category_id", "timestamp", "group_id")
+    catalog = {"item_id": np.arange(items), "category_id": np.arange(items) % categories}
+    return split_by_time(dict(zip(names, map(np.array, zip(*rows)))), catalog)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.ulim_tf.examples import item_categories, write_users
+from tests.ulim_tf.examples import item_categories, small_log, write_users
+from tests.ulim_tf.test_history_parity import read_moment
 from ulim_tf import data, history
 from ulim_tf.config import HistoryConfig, TrainingConfig
 
@@ -74,6 +75,39 @@ def test_a_target_is_read_with_its_own_category(tmp_path):
 def test_no_files_are_refused():
     with pytest.raises(ValueError, match="files must name at least one TFRecord file of transformed users, got none"):
         data.training_dataset([], tf.constant(ITEM_CATEGORY), HISTORY, TrainingConfig())
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_held_out_moments_are_the_raw_histories_with_the_held_out_baskets(batch):
+    log, held = small_log()
+    config = HistoryConfig(long=20, short=6, subsequence=4)
+    batches = list(data.held_out_dataset(log, held, config, batch))
+    assert [len(b[history.SHORT_LENGTH]) for b in batches] == [
+        min(batch, len(held.user) - start) for start in range(0, len(held.user), batch)]
+    rows = [{name: values[row:row + 1] for name, values in b.items()}
+            for b in batches for row in range(len(b[history.SHORT_LENGTH]))]
+    for found, user, target, now in zip(rows, held.user, held.target, held.now):
+        real = found.pop(data.TARGET_REAL).numpy()[0]
+        wanted = found.pop(data.TARGET_ITEM).numpy()[0]
+        assert wanted[real].tolist() == target.tolist() and not wanted[~real].any()
+        wanted = log.item_category[target].tolist()
+        mine = log.history(user)
+        ordered = history.order_events(
+            tf.constant([log.item[mine]]), tf.constant([log.timestamp[mine]]), tf.constant([len(log.item[mine])]),
+            tf.constant([now]), config.long)
+        described = history.group_by_category(ordered, tf.constant(log.item_category))
+        expected = {**history.describe(ordered, described, config),
+                    **history.subsequences(ordered, described, tf.constant([wanted], tf.int64), config)}
+        assert read_moment(found, wanted) == read_moment(expected, wanted)
+
+
+def test_held_out_moments_train_and_measure_alike():
+    """They are the tensors of training batches, of the same types and ranks."""
+    log, held = small_log()
+    training = data.training_dataset_in_memory(log, HISTORY, TrainingConfig()).element_spec
+    measuring = data.held_out_dataset(log, held, HISTORY).element_spec
+    assert {name: (spec.dtype, spec.shape.rank) for name, spec in training.items()} == {
+        name: (spec.dtype, spec.shape.rank) for name, spec in measuring.items()}
 
 
 def test_popularity_counts_items_ever_and_of_late():

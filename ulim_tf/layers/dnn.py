@@ -1,4 +1,8 @@
-"""The small network that every part of the model uses."""
+"""The small network that every part of the model uses.
+
+In mixed precision, the hidden layers of these networks and the short-term self-attention compute in half precision; all
+else (embeddings, scores, softmaxes, losses, what a network hands on) stays in float32.
+"""
 
 import tf_keras as keras
 
@@ -6,4 +10,4 @@ import tf_keras as keras
 def dnn(name: str, hidden: int, width: int) -> keras.Sequential:
     """[..., any] -> [..., width], through one hidden layer of rectified units."""
     return keras.Sequential([keras.layers.Dense(hidden, "relu", name="hidden"),
-                             keras.layers.Dense(width, name="output")], name=name)
+                             keras.layers.Dense(width, name="output", dtype="float32")], name=name)

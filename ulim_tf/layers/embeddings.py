@@ -23,7 +23,7 @@ class BehaviourEmbedding(keras.layers.Layer):
     """
 
     def __init__(self, items: int, categories: int, width: int, content: int = 0, tokens: int = 0, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.items, self.categories, self.width = items, categories, width
         self.content, self.tokens = content, tokens
 

@@ -19,7 +19,7 @@ class ItemGate(keras.layers.Layer):
     """
 
     def __init__(self, hidden: int, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.dnn = dnn("gate", hidden, 1)
 
     def call(self, interest: tf.Tensor, short: tf.Tensor, category: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

@@ -16,11 +16,11 @@ class LongTermAttention(keras.layers.Layer):
     """
 
     def __init__(self, width: int, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.width = width
-        self.query = keras.layers.Dense(width, use_bias=False, name="query")
-        self.key = keras.layers.Dense(width, use_bias=False, name="key")
-        self.value = keras.layers.Dense(width, use_bias=False, name="value")
+        self.query = keras.layers.Dense(width, use_bias=False, dtype="float32", name="query")
+        self.key = keras.layers.Dense(width, use_bias=False, dtype="float32", name="key")
+        self.value = keras.layers.Dense(width, use_bias=False, dtype="float32", name="value")
 
     def build(self, shape: tf.TensorShape) -> None:
         self.key.build(tf.TensorShape([None, self.width]))  # its kernel is read without a call

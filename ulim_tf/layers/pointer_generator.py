@@ -35,13 +35,13 @@ class PointerGenerator(keras.layers.Layer):
     """
 
     def __init__(self, categories: int, width: int, hidden: int, copies: bool = True, generates: bool = True, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.categories, self.width, self.copies, self.generates = categories, width, copies, generates
         self.token = dnn("token", hidden, width)
-        self.seeker = keras.layers.Dense(width, name="seeker")
-        self.fusion = keras.layers.Dense(1, name="fusion")
+        self.seeker = keras.layers.Dense(width, dtype="float32", name="seeker")
+        self.fusion = keras.layers.Dense(1, dtype="float32", name="fusion")
         self.generator = dnn("generator", hidden, categories + 1)
-        self.gate = keras.layers.Dense(1, name="gate")
+        self.gate = keras.layers.Dense(1, dtype="float32", name="gate")
 
     def call(self, short: tf.Tensor, category: tf.Tensor, embedding: tf.Tensor, recency: tf.Tensor, count: tf.Tensor,
              age: tf.Tensor, span: tf.Tensor) -> CategoryPrediction:

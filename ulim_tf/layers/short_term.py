@@ -4,6 +4,14 @@ import tensorflow as tf
 import tf_keras as keras
 
 
+class _SelfAttention(keras.layers.MultiHeadAttention):
+    """Keras's, with the softmax in float32 in mixed precision too."""
+
+    def _build_attention(self, rank: int) -> None:
+        super()._build_attention(rank)
+        self._softmax = keras.layers.Softmax(dtype="float32")
+
+
 class ShortTermEncoder(keras.layers.Layer):
     """Self-attention over the newest behaviours of any category, pooled.
 
@@ -13,10 +21,10 @@ class ShortTermEncoder(keras.layers.Layer):
     """
 
     def __init__(self, width: int, heads: int, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(dtype="float32", **kwargs)
         self.width = width
-        self.attention = keras.layers.MultiHeadAttention(heads, width // heads, name="attention")
-        self.norm = keras.layers.LayerNormalization(name="norm")
+        self.attention = _SelfAttention(heads, width // heads, name="attention")
+        self.norm = keras.layers.LayerNormalization(dtype="float32", name="norm")
 
     def build(self, shape: tf.TensorShape) -> None:
         self.empty = self.add_weight("empty", [self.width], initializer="zeros")
@@ -26,7 +34,7 @@ class ShortTermEncoder(keras.layers.Layer):
         """Behaviours [B, S, D], `length` [B] of them real -> q [B, D]; a learned vector where there are none."""
         real = tf.sequence_mask(length, tf.shape(behaviour)[1])
         attended = self.attention(behaviour, behaviour, attention_mask=real[:, None, :])
-        attended = self.norm(behaviour + attended)
+        attended = self.norm(behaviour + tf.cast(attended, tf.float32))
         weight = tf.cast(real, behaviour.dtype)[:, :, None]
         count = tf.reduce_sum(weight, axis=1)
         pooled = tf.reduce_sum(attended * weight, axis=1) / tf.maximum(count, 1.0)
