@@ -1,5 +1,6 @@
 """The exported servable, asked as a server asks it: raw strings in, item ids out."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -167,6 +168,22 @@ def test_the_export_is_hermetic(signatures, exported, tmp_path):
     here = signatures["serving_default"](**request([items], [times]))
     assert ids == here["item_id"].numpy().astype(str).tolist()
     np.testing.assert_allclose(scores, here["score"], rtol=1e-4)
+
+
+def test_seen_items_can_be_excluded_however_old(tmp_path):
+    config = dataclasses.replace(CONFIG, history=dataclasses.replace(CONFIG.history, long=5),
+                                 retrieval=dataclasses.replace(CONFIG.retrieval, exclude_seen=True, results=ITEMS))
+    model = UlimModel(config, ITEMS, CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    export_servable(model, write_lines(tmp_path / "items", "item ", ITEMS),
+                    write_lines(tmp_path / "categories", "category ", CATEGORIES), str(tmp_path / "1"))
+    bought = [f"item {number}" for number in range(1, ITEMS - 9)]
+    answer = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](
+        **request([bought], [list(range(1, len(bought) + 1))], padding=("item 40", 0, 3)))
+    count = int(answer["count"][0])
+    assert count == 10
+    assert {item.decode() for item in answer["item_id"][0, :count].numpy()} == {
+        f"item {number}" for number in range(ITEMS - 9, ITEMS + 1)}
 
 
 @pytest.mark.parametrize(("items", "categories", "message"), [

@@ -11,7 +11,7 @@ NONE = float("-inf")
 
 
 def run(long_item, long_score, probability, short_item, short_score, *, copied=(), share=0.25, temperature=1.0, items,
-        results):
+        results, excluded=None):
     """One user; `copied` holds (item, probability) pairs."""
     return merge(
         copied_item=tf.constant([[item for item, _ in copied]], tf.int64, shape=[1, len(copied)]),
@@ -19,7 +19,7 @@ def run(long_item, long_score, probability, short_item, short_score, *, copied=(
         long_item=tf.constant([long_item], tf.int64), long_score=tf.constant([long_score], tf.float32),
         generated_probability=tf.constant([probability], tf.float32), short_item=tf.constant([short_item], tf.int64),
         short_score=tf.constant([short_score], tf.float32), short_share=share, temperature=temperature, items=items,
-        results=results)
+        results=results, excluded=None if excluded is None else tf.constant([excluded], tf.int64))
 
 
 def test_a_worked_example():
@@ -31,6 +31,13 @@ def test_a_worked_example():
     assert got.channel[0].numpy().tolist() == [LONG_TERM, LONG_TERM, LONG_TERM, SHORT_TERM, BACKFILL, BACKFILL]
     assert got.count.numpy().tolist() == [6]
     assert (np.diff(got.score[0]) < 0).all()
+
+
+def test_excluded_items_never_come_back_and_others_fill_up():
+    got = run([[1, 2], [3, -1]], [[0.0, 0.0], [5.0, NONE]], [0.8, 0.2], [2, 9], [1.0, 1.0], copied=[(7, 0.1)], items=10,
+              results=6, excluded=[2, 4, 7, -1, 5])
+    assert got.item[0].numpy().tolist() == [1, 3, 9, 6, 8, 10]
+    assert got.count.numpy().tolist() == [6]
 
 
 def test_copies_of_an_item_add_up():
