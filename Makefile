@@ -23,5 +23,5 @@ lock: setup ## Bring constraints.txt up to setup.py, moving only the versions th
 		--custom-compile-command "make lock (exact versions: set-up installs them, the tests run with them)"
 
 clean: ## Remove .venv, the demo's files and every cache
-	rm -rf .venv .demo .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .demo .bench .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

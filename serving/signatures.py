@@ -23,6 +23,7 @@ REQUEST = (
 class _User(NamedTuple):
     """What every signature needs of a request."""
 
+    sent: tf.Tensor  # int64 [B, L], every item of the request, however old; NO_ITEM in padding
     events: history.Events
     rows: history.CategoryRows
     short: tf.Tensor  # q, [B, D]
@@ -80,7 +81,8 @@ class Servable:
             long_item=tf.reshape(item, by_category), long_score=tf.reshape(score, by_category),
             generated_probability=user.probability * (1.0 - long.gate), short_item=short_item, short_score=short_score,
             short_share=config.retrieval.short_share, temperature=config.loss.temperature, items=self._model.items,
-            results=config.retrieval.results)
+            results=config.retrieval.results,
+            excluded=user.sent if config.retrieval.exclude_seen else None)
         return {
             contract.ITEM_ID: self._id_of_item.lookup(ranked.item),
             contract.SCORE: ranked.score,
@@ -103,8 +105,9 @@ class Servable:
 
     def _read(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor) -> _User:
         config = self._model.settings
-        events = history.order_events(self._item_of_id.lookup(item_id) + 1, timestamp, length, now,
-                                      config.history.long)
+        item = self._item_of_id.lookup(item_id) + 1
+        sent = tf.where(tf.sequence_mask(length, tf.shape(item)[1]), item, NO_ITEM)
+        events = history.order_events(item, timestamp, length, now, config.history.long)
         rows = history.group_by_category(events, self._model.embedding.item_category)
         moments = history.describe(events, rows, config.history)
         short = self._model.short_interest(moments)
@@ -113,7 +116,7 @@ class Servable:
         known = prediction.probability[:, 1:]
         probability, place = tf.math.top_k(known, min(config.retrieval.categories, self._model.categories))
         category = tf.cast(place, tf.int64) + 1
-        return _User(events, rows, short, category, probability,
+        return _User(sent, events, rows, short, category, probability,
                      tf.gather(prediction.copied, category, batch_dims=1))
 
 

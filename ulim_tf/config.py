@@ -121,6 +121,7 @@ class RetrievalConfig(Section):
     short_term: int = setting(500, "items taken from the whole pool by the short-term vector", low=1, high=100_000)
     short_share: float = setting(0.05, "probability the merge gives to the short-term channel", low=0.0, high=1.0)
     results: int = setting(500, "R: items in an answer", low=1, high=100_000)
+    exclude_seen: bool = setting(False, "never answer an item of the history; for shops where nobody rebuys")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 LONG_TERM, SHORT_TERM, BACKFILL = 0, 1, 2
+_EXCLUDED = 3
 
 _NOT_FOUND = float("-inf")
 
@@ -29,7 +30,7 @@ class Ranked(NamedTuple):
 
 def merge(*, copied_item: tf.Tensor, copied_probability: tf.Tensor, long_item: tf.Tensor, long_score: tf.Tensor,
           generated_probability: tf.Tensor, short_item: tf.Tensor, short_score: tf.Tensor, short_share: float,
-          temperature: float, items: int, results: int) -> Ranked:
+          temperature: float, items: int, results: int, excluded: tf.Tensor | None = None) -> Ranked:
     """Ranks what both channels found and fills up to R.
 
     Args:
@@ -44,18 +45,23 @@ def merge(*, copied_item: tf.Tensor, copied_probability: tf.Tensor, long_item: t
         temperature: of both softmaxes, as in training.
         items: V, numbered by falling frequency.
         results: R.
+        excluded: int64 [B, E], items that are never answered; negative in padding. None excludes nothing.
     """
     users = tf.shape(short_item)[0]
     long_share = 1.0 - short_share
     copied = tf.math.log(tf.where(copied_item > 0, long_share * copied_probability, 0.0))
     long = _log_softmax(long_score / temperature) + tf.math.log(long_share * generated_probability)[..., None]
     short = _log_softmax(short_score / temperature) + tf.math.log(short_share)
-    frequent = tf.broadcast_to(tf.range(1, min(results, items) + 1, dtype=tf.int64), [users, min(results, items)])
+    if excluded is None:
+        excluded = tf.zeros([users, 0], tf.int64)
+    fill = tf.minimum(results + tf.shape(excluded)[1], items)
+    frequent = tf.broadcast_to(tf.range(1, tf.cast(fill, tf.int64) + 1), [users, fill])
     places = (
         (copied_item, copied, LONG_TERM),
         (tf.reshape(long_item, [users, -1]), tf.reshape(long, [users, -1]), LONG_TERM),
         (short_item, short, SHORT_TERM),
-        (frequent, tf.fill(tf.shape(frequent), _NOT_FOUND), BACKFILL))
+        (frequent, tf.fill(tf.shape(frequent), _NOT_FOUND), BACKFILL),
+        (excluded, tf.fill(tf.shape(excluded), _NOT_FOUND), _EXCLUDED))
     item = tf.concat([place[0] for place in places], axis=1)
     score = tf.concat([place[1] for place in places], axis=1)
     channel = tf.concat([tf.fill(tf.shape(place[0]), place[2]) for place in places], axis=1)
@@ -71,7 +77,7 @@ def _log_softmax(score: tf.Tensor) -> tf.Tensor:
 def _once_each(item: tf.Tensor, score: tf.Tensor, channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Adds up the probabilities of an item's places [B, n]; the first keeps the sum, the others become item -1.
 
-    The channel is that of the most probable place.
+    So do all places of an excluded item. The channel is that of the most probable place.
     """
     order = tf.argsort(item, axis=1, stable=True)
     item, score, channel = (tf.gather(values, order, batch_dims=1) for values in (item, score, channel))
@@ -83,7 +89,8 @@ def _once_each(item: tf.Tensor, score: tf.Tensor, channel: tf.Tensor) -> tuple[t
     relative = tf.where(score > _NOT_FOUND, tf.exp(score - best), 0.0)
     total = best + tf.math.log(tf.gather(tf.math.unsorted_segment_sum(relative, run, runs), run))
     of_best = tf.where(score == best, channel, BACKFILL)
-    return (tf.where(first, item, -1), tf.where(best > _NOT_FOUND, total, _NOT_FOUND),
+    kept = tf.gather(tf.math.unsorted_segment_max(channel, run, runs), run) < _EXCLUDED
+    return (tf.where(first & kept, item, -1), tf.where(best > _NOT_FOUND, total, _NOT_FOUND),
             tf.gather(tf.math.unsorted_segment_min(of_best, run, runs), run))
 
 

@@ -1,0 +1,159 @@
+"""Quality of retrieval, by one protocol for all models.
+
+    python -m benchmarks.quality --dataset complete_journey [--split validation|test|both] [--models "ULIM,item-kNN"]
+
+The log is cut at its last event - 28 days (test) or - 56 days (validation); each user's first basket after the cut is
+to be found among all items. A trained model stops at its best Recall@100 on the validation split, and is trained anew
+for as many steps on the test split, which is scored once. Results are merged into quality.json: a model that was not
+asked for keeps its rows.
+"""
+
+import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks import plots, ulim
+from benchmarks.baselines import counts
+from benchmarks.candidate import Candidate, CategoryPredictor
+from tfx_pipeline.datasets import complete_journey
+from ulim_tf import evaluate
+from ulim_tf.event_log import EventLog, HeldOut, split_by_time
+
+RESULTS = Path("benchmarks/results")
+RESULTS_FILE = "quality.json"
+SPLITS = {"validation": 28, "test": 0}  # days that are left out at the end of the log
+QUICK_USERS = 200
+
+_DATA = Path(".bench/complete_journey")
+_RANKED, _CATEGORIES = max(evaluate.AT), 100
+_VERSIONS = ("tensorflow", "tf-keras", "tensorflow-recommenders", "scann", "numpy", "scipy")
+
+
+def all_candidates() -> list[Candidate]:
+    """Every model of the table, in its order."""
+    return [counts.MostPopular(), counts.ItemKnn(), counts.OwnMostFrequent(), counts.OwnAndKnn(), *ulim.candidates()]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the benchmark; see the module's text."""
+    options = _options(arguments)
+    models = all_candidates()
+    wanted = [name.strip() for name in options.models.split(",")] if options.models else [one.name for one in models]
+    unknown = [name for name in wanted if name not in [one.name for one in models]]
+    if unknown:
+        sys.exit(f"error: --models must name models of the table, got {', '.join(unknown)}. "
+                 f"They are: {', '.join(one.name for one in models)}")
+    directory = Path(options.results)
+    directory.mkdir(parents=True, exist_ok=True)
+    events, catalog = complete_journey.write(
+        _DATA.with_name(f"{_DATA.name}-{QUICK_USERS}") if options.quick else _DATA,
+        QUICK_USERS if options.quick else None)
+    events, catalog = pd.read_parquet(events), pd.read_parquet(catalog)
+
+    steps = _known_steps(directory)
+    for split in SPLITS if options.split == "both" else [options.split]:
+        log, held = split_by_time(events, catalog, skip_days=SPLITS[split])
+        print(f"\n{split}: {len(held.user):,} users, {log.items:,} items, {log.categories} categories; left out: "
+              f"{held.without_history} users without history, {held.without_target} with unseen items only, "
+              f"{held.items_unseen} unseen target items", flush=True)
+        for model in models:
+            if model.name not in wanted:
+                continue
+            if split == "test" and model.name not in steps:
+                sys.exit(f"error: {model.name} has no validation result in {directory / RESULTS_FILE}, which says how "
+                         "long to train it for the test split. Run --split both.")
+            entry = _measure(model, split, log, held, steps.get(model.name), options)
+            if split == "validation":
+                steps[model.name] = entry["steps"]
+            _merge(directory, model.name, split, entry)
+    plots.draw(json.loads((directory / RESULTS_FILE).read_text()), directory)
+    print(f"\n{directory / RESULTS_FILE} and its plots are written")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", choices=["complete_journey"], default="complete_journey")
+    parser.add_argument("--split", choices=[*SPLITS, "both"], default="both")
+    parser.add_argument("--models", help="names, separated by commas; all of them by default")
+    parser.add_argument("--quick", action="store_true",
+                        help=f"{QUICK_USERS} households and short training: does it run?")
+    parser.add_argument("--results", default=str(RESULTS), help="folder of quality.json and the plots")
+    parser.add_argument("--seed", type=int, default=17)
+    return parser.parse_args(arguments)
+
+
+def _measure(model: Candidate, split: str, log: EventLog, held: HeldOut, steps: int | None,
+             options: argparse.Namespace) -> dict[str, Any]:
+    start = time.monotonic()
+    print(f"\n  {model.name}", flush=True)
+    validating = split == "validation"
+    trained = model.fit(log, validation=held if validating else None, steps=None if validating else steps,
+                        seed=options.seed, quick=options.quick)
+    count = min(_RANKED, log.items)
+    rows = evaluate.evaluate(
+        log, held, model.rank(log, held, count, exclude_seen=False), model.rank(log, held, count, exclude_seen=True),
+        model.rank_categories(log, held, _CATEGORIES) if isinstance(model, CategoryPredictor) else None,
+        model.rank_in_true_categories(log, held, count) if isinstance(model, ulim.ExactUlim) else None,
+        seed=options.seed)
+    _print_rows(rows)
+    print(f"    trained {trained.minutes:.1f} minutes to the best score, {time.monotonic() - start:.0f} s in all",
+          flush=True)
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+        "cpus": os.cpu_count(), "seed": options.seed, "quick": options.quick, "steps": trained.steps,
+        "train_minutes": round(trained.minutes, 2),
+        "validation_history": [list(point) for point in trained.history],
+        "users_without_history": held.without_history, "users_with_unseen_items_only": held.without_target,
+        "unseen_target_items": held.items_unseen,
+        "rows": [row._asdict() for row in rows],
+    }
+
+
+def _print_rows(rows: Sequence[evaluate.Row]) -> None:
+    for targets in ("all", "novel"):
+        for metric in ("recall", "ndcg", "oracle_category_recall", "category_recall"):
+            found = [row for row in rows if (row.targets, row.slice, row.metric) == (targets, "all", metric)]
+            if found:
+                print(f"    {targets:<6}{metric:<23}" + "  ".join(
+                    f"@{row.at} {row.value:.4f} [{row.low:.3f}, {row.high:.3f}]" for row in found), flush=True)
+
+
+def _read(directory: Path) -> dict[str, Any]:
+    file = directory / RESULTS_FILE
+    return json.loads(file.read_text()) if file.exists() else {"dataset": "complete_journey", "models": [], "rows": []}
+
+
+def _known_steps(directory: Path) -> dict[str, int]:
+    return {entry["model"]: entry["steps"] for entry in _read(directory)["models"] if entry["split"] == "validation"}
+
+
+def _merge(directory: Path, model: str, split: str, entry: dict[str, Any]) -> None:
+    """Puts a model's figures in the place of its old ones, and the file in the place of the old one at once."""
+    results = _read(directory)
+    key = {"model": model, "split": split}
+    kept = {name: [one for one in results[name] if {"model": one["model"], "split": one["split"]} != key]
+            for name in ("models", "rows")}
+    facts = {name: value for name, value in entry.items() if name != "rows"}
+    results["models"] = [*kept["models"], {**key, **facts}]
+    results["rows"] = [*kept["rows"], *({**key, **row, "train_minutes": entry["train_minutes"]}
+                                        for row in entry["rows"])]
+    written = directory / f"{RESULTS_FILE}.part"
+    written.write_text(json.dumps(results, indent=1) + "\n")
+    written.rename(directory / RESULTS_FILE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""An invented event log with histories of one length, for measuring cost; it says nothing about quality."""
+
+import numpy as np
+
+from ulim_tf.event_log import EventLog
+from ulim_tf.sequences import DAY_SECONDS
+
+CATEGORIES = 300
+BASKET = 10
+_BASKETS = 10
+
+
+def event_log(users: int, history: int, items: int, seed: int = 17) -> EventLog:
+    """Users with `history` events, then ten baskets of ten.
+
+    Training draws a user's baskets alike. So that it does not read half-grown histories, the `history` events are one
+    opening basket: ten of eleven moments have all of them before them. Categories follow Zipf's law, in events as in
+    items, and a category's first items sell most.
+
+    Args:
+        users: U.
+        history: L.
+        items: V, at least `CATEGORIES`.
+        seed: of everything random.
+    """
+    random = np.random.default_rng(seed)
+    share = 1 / np.arange(1, CATEGORIES + 1)
+    share /= share.sum()
+    item_category = np.append(np.arange(CATEGORIES), random.choice(CATEGORIES, items - CATEGORIES, p=share)) + 1
+    by_category = 1 + np.argsort(item_category, kind="stable")
+    size = np.bincount(item_category, minlength=CATEGORIES + 1)[1:]
+
+    events = history + _BASKETS * BASKET
+    category = random.choice(CATEGORIES, (users, events), p=share)
+    place = (size[category] * random.random((users, events)) ** 3).astype(np.int64)
+    basket = np.append(np.zeros(history, np.int64), np.repeat(history + BASKET * np.arange(_BASKETS), BASKET))
+    day = np.append(np.linspace(0, 300, history), np.repeat(301 + np.arange(_BASKETS), BASKET))
+    return EventLog(
+        user_id=np.array([f"{user:08}" for user in range(users)], object),
+        item_id=np.array(["", *map(str, range(1, items + 1))], object),
+        category_id=np.array(["", *map(str, range(1, CATEGORIES + 1))], object),
+        item_category=np.append(0, item_category),
+        title=np.full(items + 1, "", object),
+        splits=np.arange(users + 1) * events,
+        item=by_category[(np.cumsum(size) - size)[category] + place].reshape(-1),
+        timestamp=np.tile((1_500_000_000 + DAY_SECONDS * day).astype(np.int64), users),
+        basket_start=np.tile(basket, users))

@@ -1,0 +1,234 @@
+"""ULIM as a candidate: scored exactly from the Keras model, and by the answers of its exported servable."""
+
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from benchmarks.candidate import Candidate
+from benchmarks.training_loop import Schedule, Trained, train
+from serving import contract
+from serving.export import export_servable
+from ulim_tf import config as settings
+from ulim_tf import data
+from ulim_tf.event_log import EventLog, HeldOut
+from ulim_tf.model import UlimModel
+
+_USERS_AT_ONCE = 32
+_SCORED_USERS = 4  # every fourth user, while training
+_RECALL_AT = 100
+
+ABLATIONS: dict[str, Mapping[str, Mapping[str, Any]]] = {
+    "no item pointer": {"model": {"item_pointer": False}},
+    "no category pointer": {"model": {"category_pointer": False}},
+    "no category generator": {"model": {"category_generator": False}},
+    "subsequence asks itself": {"model": {"long_term_query": "subsequence"}},
+    "whole-pool negatives": {"loss": {"long_negatives": "whole_pool"}},
+    "in-category short loss": {"loss": {"short_negatives": "in_category"}},
+}
+SEARCHED_CATEGORIES = (1, 5, 10, 20)
+
+
+class _Scores(NamedTuple):
+    """Exact scores of B users."""
+
+    item: np.ndarray  # P(i), [B, V + 1]
+    category: np.ndarray  # y, [B, C + 1]
+
+
+class ExactUlim:
+    """Implements `benchmarks.candidate.Candidate`: the Keras model, all categories, exact normalisers.
+
+    Args:
+        name: of the row in the table.
+        overrides: settings that differ from the defaults, by section.
+        half: reads only the newer half of each user's history.
+    """
+
+    def __init__(self, name: str = "ULIM (exact)", overrides: Mapping[str, Mapping[str, Any]] | None = None,
+                 half: bool = False):
+        self.name, self._overrides, self._read = name, overrides or {}, newest_half if half else lambda log: log
+        self.fitted_on: EventLog | None = None
+
+    def fit(self, log: EventLog, *, validation: HeldOut | None, steps: int | None, seed: int, quick: bool) -> Trained:
+        """Trains on the log; `validation` picks the step."""
+        config = settings.from_dict(settings.UlimConfig, self._overrides)
+        training = dataclasses.replace(config.training, seed=seed, steps=60 if quick else config.training.steps)
+        config = dataclasses.replace(config, training=training)
+        keras.utils.set_random_seed(seed)
+        self.model = UlimModel(config, log.items, log.categories)
+        self.model.set_catalog(log.item_category)
+        popularity = data.popularity([(log.item, log.timestamp)], log.items, training.recent_days)
+        self.model.set_popularity(popularity.ever)
+        self.model.compile()
+
+        def score() -> float:
+            some = _every(validation, _SCORED_USERS)
+            ranked = self.rank(log, some, _RECALL_AT, exclude_seen=False)
+            return float(np.mean([np.isin(target, row).mean() for target, row in zip(some.target, ranked)]))
+
+        moments = data.training_dataset_in_memory(self._read(log), config.history, training)
+        schedule = Schedule(most=training.steps, every=max(training.steps // 3, 1), patience=3)
+        self.trained = train(self.model, moments, schedule, name=self.name, steps=steps,
+                             score=score if validation else None)
+        self.model.follow_popularity(*popularity)
+        self.fitted_on = log
+        return self.trained
+
+    def rank(self, log: EventLog, held: HeldOut, count: int, exclude_seen: bool) -> np.ndarray:
+        """As `Candidate`."""
+        ranked = []
+        for user, scores in zip(_split(held.user), self._scores(self._read(log), held)):
+            if exclude_seen:
+                for row, one in zip(scores.item, user):
+                    row[log.item[log.history(one)]] = -1.0
+            best = np.argpartition(-scores.item, count, axis=1)[:, :count]
+            order = np.argsort(-np.take_along_axis(scores.item, best, axis=1), axis=1, kind="stable")
+            ranked.append(np.take_along_axis(best, order, axis=1))
+        return np.concatenate(ranked)
+
+    def rank_categories(self, log: EventLog, held: HeldOut, count: int) -> np.ndarray:
+        """As `CategoryPredictor`."""
+        return np.concatenate([1 + np.argsort(-scores.category[:, 1:], axis=1, kind="stable")[:, :count]
+                               for scores in self._scores(self._read(log), held)])
+
+    def rank_in_true_categories(self, log: EventLog, held: HeldOut, count: int) -> np.ndarray:
+        """As `rank`, with the basket's own categories, all alike probable, in the place of those that PGIN predicts."""
+        ranked, places = [], _split(np.arange(len(held.user)))
+        for place, scores in zip(places, self._scores(self._read(log), held, share_of_short=0.0)):
+            for row, of_category, one in zip(scores.item, scores.category, place):
+                true = np.zeros(log.categories + 1)
+                true[log.item_category[held.target[one]]] = 1.0
+                weight = true / np.maximum(of_category, 1e-30)
+                ranked.append(np.argsort(-row * weight[log.item_category], kind="stable")[:count])
+        return np.stack(ranked)
+
+    def _scores(self, log: EventLog, held: HeldOut, share_of_short: float | None = None) -> Iterator[_Scores]:
+        model, config = self.model, self.model.settings
+        share = config.retrieval.short_share if share_of_short is None else share_of_short
+        users = data.StoredUsers(
+            {name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()})
+        everything = tf.range(1, log.items + 1)
+        candidate, in_category = model.embedding.candidate(everything).numpy(), model.embedding.in_category(
+            everything).numpy()
+        by_category = 1 + np.argsort(log.item_category[1:], kind="stable")
+        first = np.searchsorted(log.item_category[by_category], np.arange(1, log.categories + 2))
+        for user, now in zip(_split(held.user), _split(held.now)):
+            asked = (tf.constant(user), tf.gather(users.lengths(), user), tf.constant(now))
+            category = tf.tile(tf.range(1, log.categories + 1, dtype=tf.int64)[None], [len(user), 1])
+            moments = users.describe(*asked, config.history)
+            short = model.short_interest(moments)
+            long = model.long_interests(short, category, users.subsequences(*asked, category, config.history))
+            y = model.predict_categories(short, moments).probability.numpy()
+            vector, gate = long.vector.numpy(), long.gate.numpy()
+
+            item = np.zeros((len(user), log.items + 1))
+            for number in range(log.categories):
+                members = by_category[first[number]:first[number + 1]]
+                generated = _softmax(vector[:, number] @ in_category[members - 1].T / config.loss.temperature)
+                item[:, members] = (y[:, 1 + number] * (1.0 - gate[:, number]))[:, None] * generated
+            owner = long.owner.numpy()
+            np.add.at(item, (owner // log.categories, long.item.numpy()),
+                      (y[:, 1:] * gate).reshape(-1)[owner] * long.attention.numpy())
+            item *= 1.0 - share
+            item[:, 1:] += share * _softmax(model.short_vector(short).numpy() @ candidate.T / config.loss.temperature)
+            yield _Scores(item, y)
+
+
+class ServedUlim:
+    """Implements `benchmarks.candidate.Candidate`: the answers of the exported SavedModel.
+
+    Args:
+        name: of the row in the table.
+        trained_as: whose model is exported; fitted once for all that share it.
+        overrides: retrieval settings that differ from those of that model.
+    """
+
+    def __init__(self, name: str, trained_as: ExactUlim, overrides: Mapping[str, Any] | None = None):
+        self.name, self._of, self._overrides = name, trained_as, overrides or {}
+
+    def fit(self, log: EventLog, *, validation: HeldOut | None, steps: int | None, seed: int, quick: bool) -> Trained:
+        """Trains what is exported, unless that was just trained on this log."""
+        if self._of.fitted_on is not log:
+            self._of.fit(log, validation=validation, steps=steps, seed=seed, quick=quick)
+        return self._of.trained
+
+    def rank(self, log: EventLog, held: HeldOut, count: int, exclude_seen: bool) -> np.ndarray:
+        """As `Candidate`."""
+        answers = self._ask(log, held, contract.SIGNATURE_RECOMMEND, exclude_seen, results=count)
+        number = {item: place for place, item in enumerate(log.item_id)}
+        return np.concatenate([np.array([[number[one.decode()] for one in row] for row in answer[contract.ITEM_ID]])
+                               for answer in answers])
+
+    def rank_categories(self, log: EventLog, held: HeldOut, count: int) -> np.ndarray:
+        """As `CategoryPredictor`; as many as the servable searches."""
+        number = {category: place for place, category in enumerate(log.category_id)}
+        answers = self._ask(log, held, contract.SIGNATURE_PREDICT_CATEGORY, False, results=1)
+        return np.concatenate([np.array([[number[one.decode()] for one in row[:count]]
+                                         for row in answer[contract.CATEGORY_ID]]) for answer in answers])
+
+    def _ask(self, log: EventLog, held: HeldOut, signature: str, exclude_seen: bool,
+             results: int) -> Iterator[dict[str, np.ndarray]]:
+        model = self._of.model
+        trained_with = model.settings
+        with tempfile.TemporaryDirectory() as folder:
+            lines = [str(Path(folder) / name) for name in ("items.txt", "categories.txt")]
+            for file, ids in zip(lines, (log.item_id, log.category_id)):
+                Path(file).write_text("\n".join(ids[1:]) + "\n")
+            model.settings = dataclasses.replace(trained_with, retrieval=dataclasses.replace(
+                trained_with.retrieval, exclude_seen=exclude_seen, results=results, **self._overrides))
+            try:
+                export_servable(model, *lines, f"{folder}/1")
+            finally:
+                model.settings = trained_with
+            servable = tf.saved_model.load(f"{folder}/1").signatures[signature]
+            for user, now in zip(_split(held.user), _split(held.now)):
+                length = np.diff(log.splits)[user]
+                item = np.full((len(user), length.max()), "", object)
+                timestamp = np.zeros(item.shape, np.int64)
+                for row, one in enumerate(user):
+                    item[row, :length[row]] = log.item_id[log.item[log.history(one)]]
+                    timestamp[row, :length[row]] = log.timestamp[log.history(one)]
+                answer = servable(**{contract.ITEM_ID: tf.constant(item), contract.TIMESTAMP: tf.constant(timestamp),
+                                     contract.LENGTH: tf.constant(length, tf.int32), contract.NOW: tf.constant(now)})
+                yield {name: value.numpy() for name, value in answer.items()}
+
+
+def candidates() -> list[Candidate]:
+    """ULIM exactly and served, and its ablations."""
+    exact = ExactUlim()
+    trained = [ExactUlim(f"ULIM: {name}", overrides) for name, overrides in ABLATIONS.items()]
+    served = [ServedUlim(f"ULIM: K = {count}", exact, {"categories": count}) for count in SEARCHED_CATEGORIES]
+    served.append(ServedUlim("ULIM: no short channel", exact, {"short_share": 0.0}))
+    return [exact, ServedUlim("ULIM", exact), *served, ExactUlim("ULIM: half history", half=True), *trained]
+
+
+def newest_half(log: EventLog) -> EventLog:
+    """The log with the newer half of each user's events; a basket that is cut through keeps what is left of it."""
+    size = np.diff(log.splits)
+    cut = size // 2
+    rank = np.arange(len(log.item)) - np.repeat(log.splits[:-1], size)
+    kept = rank >= np.repeat(cut, size)
+    return dataclasses.replace(
+        log, splits=np.append(0, np.cumsum(size - cut)), item=log.item[kept], timestamp=log.timestamp[kept],
+        basket_start=np.maximum(log.basket_start - np.repeat(cut, size), 0)[kept])
+
+
+def _every(held: HeldOut, step: int) -> HeldOut:
+    return dataclasses.replace(held, user=held.user[::step], target=held.target[::step], now=held.now[::step])
+
+
+def _split(values: np.ndarray) -> list[np.ndarray]:
+    return np.split(values, range(_USERS_AT_ONCE, len(values), _USERS_AT_ONCE))
+
+
+def _softmax(score: np.ndarray) -> np.ndarray:
+    mass = np.exp(score - score.max(axis=1, keepdims=True))
+    return mass / mass.sum(axis=1, keepdims=True)
