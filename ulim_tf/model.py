@@ -274,8 +274,8 @@ class UlimModel(MomentModel):
             ValueError: `jit_compile` is asked for.
         """
         if kwargs.get("jit_compile"):
-            raise ValueError("jit_compile must be False or None, got True: XLA has no kernel that draws negatives, and "
-                             "would compile a step anew for each number of categories in a batch. Leave it out.")
+            raise ValueError("jit_compile must be False or None, got True: XLA has no kernel that draws negatives from "
+                             "the pool, and cannot group targets by category (DenseBincount). Leave it out.")
         training = self.settings.training
         super().compile(optimizer=optimizer or LazyAdam(keras.optimizers.schedules.PolynomialDecay(
             training.learning_rate, training.steps, end_learning_rate=0.0)), **kwargs)
