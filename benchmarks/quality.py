@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import plots, ulim
-from benchmarks.baselines import counts
+from benchmarks.baselines import counts, neural_candidate
 from benchmarks.candidate import Candidate, CategoryPredictor
 from tfx_pipeline.datasets import complete_journey
 from ulim_tf import evaluate
@@ -42,7 +42,8 @@ _VERSIONS = ("tensorflow", "tf-keras", "tensorflow-recommenders", "scann", "nump
 
 def all_candidates() -> list[Candidate]:
     """Every model of the table, in its order."""
-    return [counts.MostPopular(), counts.ItemKnn(), counts.OwnMostFrequent(), counts.OwnAndKnn(), *ulim.candidates()]
+    return [counts.MostPopular(), counts.ItemKnn(), counts.OwnMostFrequent(), counts.OwnAndKnn(),
+            *neural_candidate.candidates(), *ulim.candidates()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
