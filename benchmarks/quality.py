@@ -24,11 +24,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import plots, ulim
-from benchmarks.baselines import counts
-from benchmarks.baselines.mind import Mind
-from benchmarks.baselines.neural_candidate import NeuralCandidate
-from benchmarks.baselines.two_tower import TwoTower
-from benchmarks.baselines.youtube_dnn import YouTubeDnn
+from benchmarks.baselines import counts, neural_candidate
 from benchmarks.candidate import Candidate, CategoryPredictor
 from tfx_pipeline.datasets import complete_journey
 from ulim_tf import evaluate
@@ -47,8 +43,7 @@ _VERSIONS = ("tensorflow", "tf-keras", "tensorflow-recommenders", "scann", "nump
 def all_candidates() -> list[Candidate]:
     """Every model of the table, in its order."""
     return [counts.MostPopular(), counts.ItemKnn(), counts.OwnMostFrequent(), counts.OwnAndKnn(),
-            NeuralCandidate("two-tower", TwoTower), NeuralCandidate("YouTubeDNN", YouTubeDnn),
-            NeuralCandidate("MIND", Mind), *ulim.candidates()]
+            *neural_candidate.candidates(), *ulim.candidates()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,6 +13,7 @@ import tf_keras as keras
 
 from ulim_tf import losses
 from ulim_tf.event_log import EventLog
+from ulim_tf.optimizers import LazyAdam
 from ulim_tf.sampling import draw_from_pool
 
 
@@ -55,11 +56,8 @@ class SasRec(tfrs.Model):
         return tf.reduce_mean(losses.sampled_softmax(positive, negative, log_expected_count, pool == target[..., None]))
 
     def compile(self, **kwargs) -> None:
-        """Adagrad with sparse updates for the items, Adam for the rest, as ULIM."""
-        dense = [variable for variable in self.trainable_variables if variable is not self.item.embeddings]
-        super().compile(optimizer=tfrs.experimental.optimizers.CompositeOptimizer([
-            (keras.optimizers.legacy.Adagrad(0.05), lambda: [self.item.embeddings]),
-            (keras.optimizers.legacy.Adam(1e-3), lambda: dense)]), **kwargs)
+        """ULIM's Adam, with sparse updates."""
+        super().compile(optimizer=LazyAdam(), **kwargs)
 
 
 class _Block(keras.layers.Layer):

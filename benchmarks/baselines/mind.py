@@ -67,7 +67,7 @@ class Mind(SequenceModel):
             are multiplied [I].
     """
 
-    def __init__(self, log: EventLog, interests: int = 2, sharpness: float = 1.0, settings: Settings = Settings()):
+    def __init__(self, log: EventLog, interests: int = 2, sharpness: float = 0.2, settings: Settings = Settings()):
         super().__init__(log, settings)
         self.sharpness = sharpness
         self.routing = DynamicRouting(interests, EVENTS, WIDTH)
@@ -79,9 +79,8 @@ class Mind(SequenceModel):
         used = interests_used(moments[history.SHORT_LENGTH], self.routing.interests)
         return self.tower(tf.where(used[..., None], capsule, capsule[:, :1]))
 
-    def interests_for(self, moments: dict[str, tf.Tensor], target: tf.Tensor) -> tf.Tensor:
-        """Label-aware attention: for each target, the mean of the interests weighted by their score for it."""
-        interests = self.interests(moments)
-        score = tf.einsum("bkd,btd->btk", interests, self.candidates(target)) / self.settings.temperature
-        weight = tf.nn.softmax(self.sharpness * score, axis=-1)
-        return tf.einsum("btk,bkd->btd", weight, interests)
+    def interest_in(self, moments: dict[str, tf.Tensor], owner: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """Label-aware attention: the mean of the owner's interests, weighted by their scores for the target."""
+        interests = tf.gather(self.interests(moments), owner)
+        score = tf.einsum("nkd,nd->nk", interests, self.candidates(target))
+        return tf.einsum("nk,nkd->nd", tf.nn.softmax(self.sharpness * score, axis=-1), interests)

@@ -9,14 +9,17 @@ import tensorflow as tf
 import tf_keras as keras
 
 from benchmarks.baselines.exact_ranking import best_items
+from benchmarks.baselines.mind import Mind
 from benchmarks.baselines.sequence_model import EVENTS, SequenceModel
+from benchmarks.baselines.two_tower import TwoTower
+from benchmarks.baselines.youtube_dnn import YouTubeDnn
 from benchmarks.training_loop import Schedule, Trained, train
 from ulim_tf import data
 from ulim_tf.config import HistoryConfig, TrainingConfig
 from ulim_tf.event_log import EventLog, HeldOut
 
 HISTORY = HistoryConfig(long=EVENTS, short=EVENTS, subsequence=1)  # these models read the newest events only
-SCHEDULE = Schedule(most=6000, every=300, patience=3)
+SCHEDULE = Schedule(most=4500, every=500, patience=2)
 QUICK_SCHEDULE = Schedule(most=600, every=200, patience=2)
 
 _USERS_AT_ONCE = 128
@@ -35,7 +38,7 @@ class NeuralCandidate:
         self.name, self._build = name, build
 
     def fit(self, log: EventLog, *, validation: HeldOut | None, steps: int | None, seed: int, quick: bool) -> Trained:
-        """Trains to the best Recall@100 on `validation`, or for exactly `steps`."""
+        """As `Candidate`."""
         keras.utils.set_random_seed(seed)
         self.model = self._build(log)
         self.model.compile()
@@ -50,14 +53,11 @@ class NeuralCandidate:
                      score=score if validation else None)
 
     def rank(self, log: EventLog, held: HeldOut, count: int, exclude_seen: bool) -> np.ndarray:
-        """The best `count` of all items for each held-out user at the time of their basket: int64 [n, count]."""
-        users = data.StoredUsers(
-            {name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()})
+        """As `Candidate`, exactly."""
         candidates = self.model.candidates(tf.range(log.items + 1, dtype=tf.int64))
         found = []
-        for start in range(0, len(held.user), _USERS_AT_ONCE):
-            user, now = held.user[start:start + _USERS_AT_ONCE], held.now[start:start + _USERS_AT_ONCE]
-            moments = users.describe(tf.constant(user), tf.gather(users.lengths(), user), tf.constant(now), HISTORY)
+        for moments in data.held_out_dataset(log, held, HISTORY, _USERS_AT_ONCE):
+            user = held.user[_USERS_AT_ONCE * len(found):][:_USERS_AT_ONCE]
             seen = [log.item[log.history(one)] for one in user] if exclude_seen else None
             found.append(best_items(self.model.interests(moments), candidates, count, seen))
         return np.concatenate(found)
@@ -66,3 +66,9 @@ class NeuralCandidate:
 def mean_recall(ranked: np.ndarray, targets: list[np.ndarray]) -> float:
     """Share of each user's targets [n arrays] among the ranked items [n, R], mean over users."""
     return float(np.mean([np.isin(target, row).mean() for row, target in zip(ranked, targets)]))
+
+
+def candidates() -> list[NeuralCandidate]:
+    """Every neural baseline."""
+    return [NeuralCandidate("two-tower", TwoTower), NeuralCandidate("YouTubeDNN", YouTubeDnn),
+            NeuralCandidate("MIND", Mind)]

@@ -5,12 +5,14 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 import dataclasses
 import math
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
 from ulim_tf import data, history, losses
 from ulim_tf.event_log import EventLog
+from ulim_tf.optimizers import LazyAdam
 from ulim_tf.sampling import draw_from_pool
 
 EVENTS = 100  # S
@@ -24,16 +26,14 @@ class Settings:
     """What is tuned of a neural baseline; the rest is ULIM's.
 
     Attributes:
-        learning_rate: of Adam, for dense weights.
-        embedding_learning_rate: of Adagrad, for embeddings.
-        temperature: divides the scores, which are cosines.
+        learning_rate: of Adam.
+        temperature: divides the cosines of interests and items.
         negatives: shared by a batch, drawn from the whole pool; not used by in-batch losses.
         moments: B of a batch.
         targets: T of a batch.
     """
 
     learning_rate: float = 1e-3
-    embedding_learning_rate: float = 0.15
     temperature: float = 0.1
     negatives: int = 1024
     moments: int = 128
@@ -43,7 +43,7 @@ class Settings:
 class SequenceModel(tfrs.Model):
     """A user as K interest vectors read from the newest S events, searched in the whole pool.
 
-    Subclasses give `read` and, where the loss is not the sampled softmax, `compute_loss`.
+    Subclasses give `read`, and what else is theirs.
 
     Args:
         log: gives the items and their categories.
@@ -54,22 +54,29 @@ class SequenceModel(tfrs.Model):
         super().__init__()
         self.items, self.settings = log.items, settings
         self.item_category = tf.constant(log.item_category, tf.int64)
-        self.item, self.category, self.recency = self.tables = [
-            keras.layers.Embedding(rows, WIDTH) for rows in (log.items + 1, log.categories + 1, RECENCY_BUCKETS)]
-        for table in self.tables:
+        self.item, self.category, self.recency, self.bias = tables = [keras.layers.Embedding(*shape) for shape in (
+            (log.items + 1, WIDTH), (log.categories + 1, WIDTH), (RECENCY_BUCKETS, WIDTH), (log.items + 1, 1))]
+        for table in tables:
             table.build(None)
+        events = np.bincount(log.item, minlength=log.items + 1)
+        self.bias.embeddings.assign(np.log1p(events)[:, None])  # training begins at popularity, as ULIM's
 
     def read(self, moments: dict[str, tf.Tensor]) -> tf.Tensor:
         """Interests [B, K, D], of any length, read from the `short_*` tensors of `ulim_tf/history.py`."""
         raise NotImplementedError
 
     def interests(self, moments: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Interests of length 1, [B, K, D], that are compared with `candidates`."""
-        return tf.math.l2_normalize(self.read(moments), axis=-1)
+        """Interests as they are multiplied with `candidates`, [B, K, D + 1]: scaled to 1 / temperature, then a 1."""
+        direction = tf.math.l2_normalize(self.read(moments), axis=-1) / self.settings.temperature
+        return tf.concat([direction, tf.ones_like(direction[..., :1])], axis=-1)
 
     def candidates(self, item: tf.Tensor) -> tf.Tensor:
-        """Items as vectors of length 1: int64 [...] -> float32 [..., D]."""
-        return tf.math.l2_normalize(self.item_vector(item), axis=-1)
+        """Items, scaled to 1, then their bias: int64 [...] -> float32 [..., D + 1]."""
+        return tf.concat([tf.math.l2_normalize(self.represent(item), axis=-1), self.bias(item)], axis=-1)
+
+    def represent(self, item: tf.Tensor) -> tf.Tensor:
+        """Items as candidates, of any length: int64 [...] -> float32 [..., D]."""
+        return self.item_vector(item)
 
     def item_vector(self, item: tf.Tensor) -> tf.Tensor:
         """e_item + e_category, in histories as in candidates: int64 [...] -> float32 [..., D]."""
@@ -88,32 +95,27 @@ class SequenceModel(tfrs.Model):
         behaviour, real = self.behaviours(moments)
         return tf.reduce_sum(behaviour * real, axis=1) / tf.maximum(tf.reduce_sum(real, axis=1), 1.0)
 
-    def against_pool(self, vector: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-        """Sampled softmax with logQ correction of targets int64 [B, T] scored by [B, 1 or T, D] -> [B, T]."""
-        pool, log_expected_count = draw_from_pool(self.items, self.settings.negatives)
-        positive = tf.reduce_sum(vector * self.candidates(target), axis=-1)
-        negative = tf.einsum("btd,nd->btn", vector, self.candidates(pool))
-        negative = tf.broadcast_to(negative, tf.concat([tf.shape(target), tf.shape(pool)], axis=0))
-        return losses.sampled_softmax(positive / self.settings.temperature, negative / self.settings.temperature,
-                                      log_expected_count, pool == target[..., None])
-
     @tf.autograph.experimental.do_not_convert
     def compute_loss(self, moments: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Mean of the sampled softmax over the real targets (scalar); every basket weighs the same."""
-        target = moments[data.TARGET_ITEM]
-        loss = self.against_pool(self.interests_for(moments, target), target)
-        return losses.mean_of_real(loss, moments[data.TARGET_REAL])
+        """Sampled softmax with logQ correction, its mean over targets, then over baskets (scalar)."""
+        owner, target = real_targets(moments)
+        interest = self.interest_in(moments, owner, target)
+        pool, log_expected_count = draw_from_pool(self.items, self.settings.negatives)
+        loss = losses.sampled_softmax(
+            tf.reduce_sum(interest * self.candidates(target), axis=-1),
+            tf.matmul(interest, self.candidates(pool), transpose_b=True), log_expected_count, pool == target[:, None])
+        return losses.mean_of_moments(loss, owner, tf.shape(moments[data.TARGET_ITEM], out_type=tf.int64)[0])
 
-    def interests_for(self, moments: dict[str, tf.Tensor], target: tf.Tensor) -> tf.Tensor:
-        """The interests [B, 1 or T, D] that targets int64 [B, T] are scored by in training."""
-        return self.interests(moments)
+    def interest_in(self, moments: dict[str, tf.Tensor], owner: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """What each target int64 [n] of the moments int64 [n] is scored by in training: [n, D + 1]."""
+        return tf.gather(self.interests(moments)[:, 0], owner)
 
     def compile(self, **kwargs) -> None:
-        """Adagrad with sparse updates for embeddings, Adam for the rest, as ULIM."""
-        tables = [table.embeddings for table in self.tables]
-        ours = {id(variable) for variable in tables}
-        dense = [variable for variable in self.trainable_variables if id(variable) not in ours]
-        super().compile(optimizer=tfrs.experimental.optimizers.CompositeOptimizer([
-            (keras.optimizers.legacy.Adagrad(self.settings.embedding_learning_rate, initial_accumulator_value=1e-9),
-             lambda: tables),
-            (keras.optimizers.legacy.Adam(self.settings.learning_rate), lambda: dense)]), **kwargs)
+        """ULIM's Adam, with sparse updates, at a steady rate."""
+        super().compile(optimizer=LazyAdam(self.settings.learning_rate), **kwargs)
+
+
+def real_targets(moments: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """The moment int64 [n] and the item int64 [n] of each real target of a batch."""
+    real = moments[data.TARGET_REAL]
+    return tf.where(real)[:, 0], tf.boolean_mask(moments[data.TARGET_ITEM], real)

@@ -7,8 +7,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras as keras
 
-from benchmarks.baselines.sequence_model import HIDDEN, WIDTH, SequenceModel, Settings
-from ulim_tf import data
+from benchmarks.baselines.sequence_model import HIDDEN, WIDTH, SequenceModel, Settings, real_targets
 from ulim_tf.event_log import EventLog
 from ulim_tf.layers.dnn import dnn
 
@@ -16,8 +15,7 @@ from ulim_tf.layers.dnn import dnn
 class TwoTower(SequenceModel):
     """A user tower over the mean of the newest S events, and an item tower over e_item + e_category."""
 
-    def __init__(self, log: EventLog, settings: Settings = Settings(
-            learning_rate=3e-3, embedding_learning_rate=0.05, moments=512, targets=1)):
+    def __init__(self, log: EventLog, settings: Settings = Settings(moments=512, targets=1)):
         super().__init__(log, settings)
         share = target_share(log, settings.targets)
         # All logits are corrected, so Q counts up to a factor; TFRS clips it to [1e-6, 1].
@@ -26,23 +24,19 @@ class TwoTower(SequenceModel):
         for tower in (self.user_tower, self.item_tower):
             tower.build([None, WIDTH])
         self.task = tfrs.tasks.Retrieval(
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True), temperature=settings.temperature,
-            remove_accidental_hits=True)
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True), remove_accidental_hits=True)
 
     def read(self, moments: dict[str, tf.Tensor]) -> tf.Tensor:
         return self.user_tower(self.mean_of_behaviours(moments))[:, None, :]
 
-    def candidates(self, item: tf.Tensor) -> tf.Tensor:
-        return tf.math.l2_normalize(self.item_tower(self.item_vector(item)), axis=-1)
+    def represent(self, item: tf.Tensor) -> tf.Tensor:
+        return self.item_tower(self.item_vector(item))
 
     def compute_loss(self, moments: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        target, real = moments[data.TARGET_ITEM], moments[data.TARGET_REAL]
-        user = tf.where(real)[:, 0]
-        target = tf.boolean_mask(target, real)
-        weight = 1.0 / tf.gather(tf.reduce_sum(tf.cast(real, tf.float32), axis=1), user)
+        """Softmax of each target against the other targets of the batch, its mean (scalar)."""
+        owner, target = real_targets(moments)
         return self.task(
-            tf.gather(self.interests(moments)[:, 0, :], user), self.candidates(target),
-            sample_weight=weight / tf.reduce_mean(weight), candidate_ids=target,
+            self.interest_in(moments, owner, target), self.candidates(target), candidate_ids=target,
             candidate_sampling_probability=tf.gather(self.sampling_weight, target), compute_metrics=False)
 
 

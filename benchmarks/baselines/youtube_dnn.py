@@ -15,8 +15,7 @@ from ulim_tf.layers.dnn import dnn
 class YouTubeDnn(SequenceModel):
     """One interest: DNN(mean of the newest S events)."""
 
-    def __init__(self, log: EventLog, settings: Settings = Settings(
-            embedding_learning_rate=0.2, temperature=0.07)):
+    def __init__(self, log: EventLog, settings: Settings = Settings()):
         super().__init__(log, settings)
         self.tower = dnn("user_tower", HIDDEN, WIDTH)
         self.tower.build([None, WIDTH])

@@ -170,13 +170,27 @@ def test_interests_a_user_does_not_have_repeat_the_first(own_items):
 
 def test_label_aware_attention_leans_to_the_interest_nearest_to_the_target(own_items):
     keras.utils.set_random_seed(3)
-    model = Mind(own_items[0], sharpness=2.0)
-    batch = batch_of([[1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]])
-    interests = model.interests(batch)[0].numpy()
-    found = model.interests_for(batch, tf.constant([[21, 22]], tf.int64))[0].numpy()
-    for target, vector in zip((21, 22), found):
-        weight = np.exp(2.0 * interests @ model.candidates(tf.constant(target)).numpy() / model.settings.temperature)
-        np.testing.assert_allclose(vector, weight / weight.sum() @ interests, rtol=1e-4, atol=1e-6)
+    model = Mind(own_items[0], interests=4, sharpness=2.0)
+    batch = batch_of([[1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17], [21, 22, 23, 24]])
+    interests = model.interests(batch).numpy()
+    owner, target = [0, 1, 1], [21, 22, 23]
+    found = model.interest_in(batch, tf.constant(owner), tf.constant(target)).numpy()
+    for one, item, vector in zip(owner, target, found):
+        weight = np.exp(2.0 * interests[one] @ model.candidates(tf.constant(item)).numpy())
+        np.testing.assert_allclose(vector, weight / weight.sum() @ interests[one], rtol=1e-4, atol=1e-5)
+
+
+def scores(model, batch) -> np.ndarray:
+    """The first interest's score of each item, [B, V + 1]: cosine / temperature + the logarithm of 1 + its events."""
+    interest = model.read(batch)[:, 0].numpy()
+    item = model.represent(tf.range(model.items + 1, dtype=tf.int64)).numpy()
+    cosine = interest @ item.T / np.linalg.norm(interest, axis=1)[:, None] / np.linalg.norm(item, axis=1)
+    return cosine / model.settings.temperature + model.bias.embeddings.numpy()[:, 0]
+
+
+def test_the_bias_starts_at_popularity(own_items):
+    bias = YouTubeDnn(log_of([[[1, 2], [1], [3]]], items=4)).bias.embeddings.numpy()[:, 0]
+    np.testing.assert_allclose(bias, np.log([1, 3, 2, 2, 1]), rtol=1e-6)
 
 
 def test_the_sampled_softmax_is_corrected_and_leaves_accidental_hits_out(own_items, monkeypatch):
@@ -187,30 +201,24 @@ def test_the_sampled_softmax_is_corrected_and_leaves_accidental_hits_out(own_ite
                         lambda items, count: (tf.constant(pool), tf.math.log(tf.constant(expected, tf.float32))))
     model = YouTubeDnn(own_items[0], Settings(temperature=0.2))
     batch = batch_of([[1, 2], [5]], [[3, 4], [9, 0]])
-    vector = model.interests(batch)[:, 0].numpy()
-    np.testing.assert_allclose(np.linalg.norm(vector, axis=-1), 1, rtol=1e-5)
-    item = model.candidates(tf.range(61, dtype=tf.int64)).numpy()
     nll = {}
     for user, target in ((0, 3), (0, 4), (1, 9)):
-        score = item @ vector[user] / 0.2
+        score = scores(model, batch)[user]
         total = np.exp(score[target]) + sum(
             np.exp(score[other]) / count for other, count in zip(pool, expected) if other != target)
         nll[target] = np.log(total) - score[target]
     np.testing.assert_allclose(model.compute_loss(batch), ((nll[3] + nll[4]) / 2 + nll[9]) / 2, rtol=1e-4)
 
 
-def test_the_two_tower_loss_is_an_in_batch_softmax_corrected_by_the_share_of_targets(own_items):
+def test_the_two_tower_loss_is_an_in_batch_softmax_corrected_by_the_share_of_targets():
     """Against a plain loop: the other targets of the batch are the negatives, the same item is none."""
     keras.utils.set_random_seed(3)
-    log = log_of([[[1, 2], [3]], [[1], [4, 5, 6]]], items=60)
-    model = TwoTower(log, Settings(temperature=0.2, targets=1))
+    model = TwoTower(log_of([[[1, 2], [3]], [[1], [4, 5, 6]]], items=60), Settings(temperature=0.2, targets=1))
     batch = batch_of([[1, 2], [5], [6]], [[3], [1], [3]])
-    vector, item = model.interests(batch)[:, 0].numpy(), model.candidates(tf.range(61, dtype=tf.int64)).numpy()
     share = {3: 0.25, 1: 0.125 + 0.25}  # two users, two baskets each, items of a basket alike
     nll = []
-    for user, target in enumerate((3, 1, 3)):
-        term = {other: np.exp(vector[user] @ item[other] / 0.2) / share[other] for other in (3, 1)}
-        negatives = {3: [1], 1: [3, 3]}[target]
+    for score, target, negatives in zip(scores(model, batch), (3, 1, 3), ([1], [3, 3], [1])):
+        term = {item: np.exp(score[item]) / share[item] for item in (3, 1)}
         nll.append(-np.log(term[target] / (term[target] + sum(term[other] for other in negatives))))
     np.testing.assert_allclose(model.compute_loss(batch), np.mean(nll), rtol=1e-4)
 
