@@ -49,11 +49,8 @@ def run_fn(fn_args: FnArgs) -> None:
     dataset = data.training_dataset(train_files, tf.constant(item_category), config.history, config.training)
     every = math.ceil(fn_args.train_steps / _REPORTS)
     model.fit(dataset, steps_per_epoch=fn_args.train_steps, verbose=0, callbacks=[
-        _Progress(every), keras.callbacks.TerminateOnNaN(),
+        _StopAtNaN(config.training.learning_rate), _Progress(every),
         keras.callbacks.TensorBoard(fn_args.model_run_dir, write_graph=False, update_freq=every)])
-    if not math.isfinite(model.history.history["loss"][-1]):
-        raise RuntimeError("the training loss is not a number any more. Lower training.learning_rate "
-                           f"({config.training.learning_rate}).")
     model.follow_popularity(*popularity)
     tf.io.gfile.makedirs(fn_args.serving_model_dir)
     model.save(os.path.join(fn_args.serving_model_dir, MODEL_FILE))
@@ -89,6 +86,19 @@ class _Events:
         for batch in self._users:
             users = tf.io.parse_example(batch, spec)
             yield users[features.EVENT_ITEM].flat_values.numpy(), users[features.EVENT_TIMESTAMP].flat_values.numpy()
+
+
+class _StopAtNaN(keras.callbacks.Callback):
+    """Raises at the first step whose loss is not a number: nothing after it is worth computing or saving."""
+
+    def __init__(self, learning_rate: float):
+        super().__init__()
+        self._learning_rate = learning_rate
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if not math.isfinite(logs["loss"]):
+            raise RuntimeError(f"the training loss is not a number any more, at step {batch + 1:,}. "
+                               f"Lower training.learning_rate ({self._learning_rate}).")
 
 
 class _Progress(keras.callbacks.Callback):

@@ -43,6 +43,6 @@ def test_the_trained_model_is_saved_with_its_catalogue(fn_args, tmp_path, capsys
 
 def test_a_loss_that_is_not_a_number_stops_the_run(fn_args, tmp_path):
     fn_args.custom_config = {**CONFIG, "loss": {"alpha": 3e38, "beta": 3e38}}
-    with pytest.raises(RuntimeError, match=r"not a number any more. Lower training.learning_rate \(0.001\)"):
+    with pytest.raises(RuntimeError, match=r"not a number any more, at step 1. Lower training.learning_rate \(0.001\)"):
         trainer.run_fn(fn_args)
     assert not (tmp_path / "model").exists()
