@@ -10,6 +10,8 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
+from benchmarks.ulim import ABLATION
+
 _WIDTH, _HEIGHT = 10, 5.5
 
 
@@ -17,7 +19,7 @@ def draw(results: dict[str, Any], directory: Path) -> list[Path]:
     """Writes recall.png, categories.png, minutes.png and ablations.png, those that there are rows for."""
     split = "test" if any(row["split"] == "test" for row in results["rows"]) else "validation"
     rows = [row for row in results["rows"] if row["split"] == split and row["slice"] == "all"]
-    models = [row for row in rows if not row["model"].startswith("ULIM: ")]
+    models = [row for row in rows if not row["model"].startswith(ABLATION)]
     validation = [row for row in results["rows"] if row["split"] == "validation" and row["slice"] == "all"]
     ablations = [row for row in validation if row["model"].startswith("ULIM")]
     drawn = [
@@ -59,7 +61,7 @@ def _bars(rows: Sequence[dict[str, Any]], title: str, path: Path) -> Path | None
 def _minutes(models: Sequence[dict[str, Any]], path: Path) -> Path | None:
     """Validation Recall@100 over training time, for models that are trained."""
     trained = [entry for entry in models if entry["split"] == "validation" and entry["validation_history"]
-               and not entry["model"].startswith("ULIM: ")]
+               and not entry["model"].startswith(ABLATION)]
     if not trained:
         return None
     figure, axes = plt.subplots(figsize=(_WIDTH, _HEIGHT), layout="constrained")

@@ -4,8 +4,8 @@
 
 The log is cut at its last event - 28 days (test) or - 56 days (validation); each user's first basket after the cut is
 to be found among all items. A trained model stops at its best Recall@100 on the validation split, and is trained anew
-for as many steps on the test split, which is scored once. Results are merged into quality.json: a model that was not
-asked for keeps its rows.
+for as many steps on the test split, which is scored once; ablations have the validation split only. Results are merged
+into quality.json: a model that was not asked for keeps its rows.
 """
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
               f"{held.without_history} users without history, {held.without_target} with unseen items only, "
               f"{held.items_unseen} unseen target items", flush=True)
         for model in models:
-            if model.name not in wanted:
+            if model.name not in wanted or (split == "test" and model.name.startswith(ulim.ABLATION)):
                 continue
             if split == "test" and model.name not in steps:
                 sys.exit(f"error: {model.name} has no validation result in {directory / RESULTS_FILE}, which says how "

@@ -25,6 +25,8 @@ _USERS_AT_ONCE = 32
 _SCORED_USERS = 4  # every fourth user, while training
 _RECALL_AT = 100
 
+ABLATION = "ULIM: "  # begins the names of rows that only the validation split has
+
 ABLATIONS: dict[str, Mapping[str, Mapping[str, Any]]] = {
     "no item pointer": {"model": {"item_pointer": False}},
     "no category pointer": {"model": {"category_pointer": False}},
@@ -204,10 +206,10 @@ class ServedUlim:
 def candidates() -> list[Candidate]:
     """ULIM exactly and served, and its ablations."""
     exact = ExactUlim()
-    trained = [ExactUlim(f"ULIM: {name}", overrides) for name, overrides in ABLATIONS.items()]
-    served = [ServedUlim(f"ULIM: K = {count}", exact, {"categories": count}) for count in SEARCHED_CATEGORIES]
-    served.append(ServedUlim("ULIM: no short channel", exact, {"short_share": 0.0}))
-    return [exact, ServedUlim("ULIM", exact), *served, ExactUlim("ULIM: half history", half=True), *trained]
+    trained = [ExactUlim(f"{ABLATION}{name}", overrides) for name, overrides in ABLATIONS.items()]
+    served = [ServedUlim(f"{ABLATION}K = {count}", exact, {"categories": count}) for count in SEARCHED_CATEGORIES]
+    served.append(ServedUlim(f"{ABLATION}no short channel", exact, {"short_share": 0.0}))
+    return [exact, ServedUlim("ULIM", exact), ExactUlim("ULIM (half history)", half=True), *served, *trained]
 
 
 def newest_half(log: EventLog) -> EventLog:
