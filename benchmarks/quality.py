@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     steps = _known_steps(directory)
     for split in SPLITS if options.split == "both" else [options.split]:
-        log, held = split_by_time(events, catalog, skip_days=SPLITS[split])
+        log, held = split_by_time(events, catalog, skip_days=SPLITS[split], content=ulim.CONTENT)
         print(f"\n{split}: {len(held.user):,} users, {log.items:,} items, {log.categories} categories; left out: "
               f"{held.without_history} users without history, {held.without_target} with unseen items only, "
               f"{held.items_unseen} unseen target items", flush=True)

@@ -41,6 +41,7 @@ def event_log(users: int, history: int, items: int, seed: int = 17) -> EventLog:
         category_id=np.array(["", *map(str, range(1, CATEGORIES + 1))], object),
         item_category=np.append(0, item_category),
         title=np.full(items + 1, "", object),
+        content_id=np.array([""], object), item_content=np.zeros([items + 1, 0], np.int64),
         splits=np.arange(users + 1) * events,
         item=by_category[(np.cumsum(size) - size)[category] + place].reshape(-1),
         timestamp=np.tile((1_500_000_000 + DAY_SECONDS * day).astype(np.int64), users),

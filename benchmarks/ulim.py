@@ -25,6 +25,7 @@ _USERS_AT_ONCE = 32
 _SCORED_USERS = 4  # every fourth user, while training
 _RECALL_AT = 100
 
+CONTENT = ("product_type", "manufacturer_id")  # of the catalogue of Complete Journey
 ABLATION = "ULIM: "  # begins the names of rows that only the validation split has
 
 ABLATIONS: dict[str, Mapping[str, Mapping[str, Any]]] = {
@@ -52,11 +53,13 @@ class ExactUlim:
         name: of the row in the table.
         overrides: settings that differ from the defaults, by section.
         half: reads only the newer half of each user's history.
+        content: reads the items' content.
     """
 
     def __init__(self, name: str = "ULIM (exact)", overrides: Mapping[str, Mapping[str, Any]] | None = None,
-                 half: bool = False):
-        self.name, self._overrides, self._read = name, overrides or {}, newest_half if half else lambda log: log
+                 half: bool = False, content: bool = False):
+        self.name, self._overrides, self._content = name, overrides or {}, content
+        self._read = newest_half if half else lambda log: log
         self.fitted_on: EventLog | None = None
 
     def fit(self, log: EventLog, *, validation: HeldOut | None, steps: int | None, seed: int, quick: bool) -> Trained:
@@ -65,8 +68,9 @@ class ExactUlim:
         training = dataclasses.replace(config.training, seed=seed, steps=60 if quick else config.training.steps)
         config = dataclasses.replace(config, training=training)
         keras.utils.set_random_seed(seed)
-        self.model = UlimModel(config, log.items, log.categories)
-        self.model.set_catalog(log.item_category)
+        content = {"content": len(log.content_id) - 1, "tokens": log.item_content.shape[1]} if self._content else {}
+        self.model = UlimModel(config, log.items, log.categories, **content)
+        self.model.set_catalog(log.item_category, log.item_content if self._content else None)
         popularity = data.popularity([(log.item, log.timestamp)], log.items, training.recent_days)
         self.model.set_popularity(popularity.ever)
         self.model.compile()
@@ -209,7 +213,9 @@ def candidates() -> list[Candidate]:
     trained = [ExactUlim(f"{ABLATION}{name}", overrides) for name, overrides in ABLATIONS.items()]
     served = [ServedUlim(f"{ABLATION}K = {count}", exact, {"categories": count}) for count in SEARCHED_CATEGORIES]
     served.append(ServedUlim(f"{ABLATION}no short channel", exact, {"short_share": 0.0}))
-    return [exact, ServedUlim("ULIM", exact), ExactUlim("ULIM (half history)", half=True), *served, *trained]
+    described = ExactUlim("ULIM with item content (exact)", content=True)
+    return [exact, ServedUlim("ULIM", exact), described, ServedUlim("ULIM with item content", described),
+            ExactUlim("ULIM (half history)", half=True), *served, *trained]
 
 
 def newest_half(log: EventLog) -> EventLog:

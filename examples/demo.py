@@ -29,6 +29,7 @@ from tfx_pipeline import run_local
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.datasets import complete_journey
 from ulim_tf import features
+from ulim_tf.config import FeaturesConfig
 from ulim_tf.evaluate import recall_at
 
 ROOT = Path(".demo")
@@ -87,10 +88,11 @@ def _users(text: str | None) -> int | None:
 
 
 def _config(users: int | None) -> PipelineConfig:
-    """The defaults, with fewer steps for fewer users."""
+    """The defaults, with what describes the products, and fewer steps for fewer users."""
     config = PipelineConfig()
     steps = max(100, config.training.steps * min(users or HOUSEHOLDS, HOUSEHOLDS) // HOUSEHOLDS)
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, steps=steps))
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, steps=steps),
+                               features=FeaturesConfig(item_content=("product_type", "manufacturer_id")))
 
 
 @contextlib.contextmanager

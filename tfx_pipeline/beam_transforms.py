@@ -14,6 +14,7 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 
 import csv
 import io
+import itertools
 import json
 import zlib
 from collections import Counter
@@ -58,12 +59,14 @@ class Catalog(NamedTuple):
 
     Attributes:
         item_id, category_id, title: bytes (object) [V].
+        content: bytes (object) [V], as `reading.join_tokens`.
         seen: bool [V], whether any user had the item before the cut.
     """
 
     item_id: np.ndarray
     category_id: np.ndarray
     title: np.ndarray
+    content: np.ndarray
     seen: np.ndarray
 
 
@@ -87,7 +90,7 @@ class Ingest(beam.PTransform):
 
     @no_annotations  # Beam has no notion of several outputs
     def expand(self, root: beam.Pipeline) -> dict[str, PCollection]:
-        config = self._config
+        config, with_content = self._config, bool(self._catalog and self._catalog.content)
         events, rejected, read_counts = root | "ReadEvents" >> _Read(self._events)
         rejected, counts, listed = [rejected], [read_counts], None
         if self._catalog:
@@ -110,12 +113,14 @@ class Ingest(beam.PTransform):
             events
             | "Shard" >> beam.FlatMap(shard_by_user, config.shards)
             | "GroupByShard" >> beam.GroupByKey()
-            | "Users" >> beam.FlatMap(_user_examples, cut, AsSingleton(catalog), config.max_history, config.seed)
+            | "Users" >> beam.FlatMap(_user_examples, cut, AsSingleton(catalog), config.max_history, config.seed,
+                                      with_content)
             .with_outputs(features.SPLIT_EVAL, _COUNTS, main=features.SPLIT_TRAIN))
         return {
             features.SPLIT_TRAIN: train,
             features.SPLIT_EVAL: held_out,
-            features.SPLIT_CATALOG: catalog | "CatalogExamples" >> beam.FlatMap(_catalog_examples),
+            features.SPLIT_CATALOG: catalog | "CatalogExamples" >> beam.FlatMap(
+                _catalog_examples, with_content),
             REJECTED: rejected | "Rejected" >> beam.Flatten() | "RejectedLines" >> beam.FlatMap(_csv_lines),
             SUMMARY: (
                 [*counts, catalog_counts, user_counts]
@@ -142,8 +147,9 @@ class _Read(beam.PTransform):
 
 
 def _read_file(path: str, source: Source) -> Iterator[Any]:
-    read = reading.read_events if source.kind == reading.EVENTS else reading.read_catalog
-    for rows, rejected in read(path, source.columns):
+    batches = (reading.read_events(path, source.columns) if source.kind == reading.EVENTS
+               else reading.read_catalog(path, source.columns, source.content))
+    for rows, rejected in batches:
         good = len(rows.item_id.code)
         counts = Counter({f"{source.kind}_rows_read": good + len(rejected)})
         counts.update((f"{source.kind}_rows_rejected", row.reason) for row in rejected)
@@ -197,7 +203,7 @@ def make_catalog(log: ItemCategories, listed: list[CatalogRows] | None) -> tuple
     """The catalogue of a run, and what was odd about it.
 
     An item of the log has the category that the log gave it last, of several in that second the first in byte order.
-    A catalogue file overrules the log; of several rows of an item, the first by category and then title counts.
+    A catalogue file overrules the log; of several rows of an item, the first by category, title and content counts.
 
     Args:
         log: the items before the cut.
@@ -211,22 +217,22 @@ def make_catalog(log: ItemCategories, listed: list[CatalogRows] | None) -> tuple
     order = np.lexsort((log.category_id.code, -log.timestamp, log.item_id.code))
     latest = order[_first_of_each(log.item_id.code[order])]
     item, category = log.item_id.value, log.category_id.decode()[latest]
-    title, seen = np.full(len(item), b"", dtype=object), np.ones(len(item), dtype=bool)
+    title, content, seen = _empty(len(item)), _empty(len(item)), np.ones(len(item), dtype=bool)
     counts = Counter(category_conflicts=_several(log.item_id))
     if listed is not None:
-        rows = CatalogRows(*map(Ids.concat, zip(*listed))) if listed else CatalogRows(*[Ids.of([])] * 3)
-        order = np.lexsort((rows.title.code, rows.category_id.code, rows.item_id.code))
+        rows = CatalogRows(*map(Ids.concat, zip(*listed))) if listed else CatalogRows(*[Ids.of([])] * 4)
+        order = np.lexsort((rows.content.code, rows.title.code, rows.category_id.code, rows.item_id.code))
         first = order[_first_of_each(rows.item_id.code[order])]
         pairs = order[_first_of_each(rows.item_id.code[order], rows.category_id.code[order])]
-        listed_category, listed_title = rows.category_id.decode()[first], rows.title.decode()[first]
 
         everything = Ids.concat([rows.item_id.take(first), Ids(np.arange(len(item)), item)])
         at_listed, at_log = everything.code[:len(first)], everything.code[len(first):]
         category, log_category = np.full(len(everything.value), None, dtype=object), category
         category[at_log] = log_category
-        category[at_listed] = listed_category
-        title = np.full(len(everything.value), b"", dtype=object)
-        title[at_listed] = listed_title
+        category[at_listed] = rows.category_id.decode()[first]
+        title, content = _empty(len(everything.value)), _empty(len(everything.value))
+        title[at_listed] = rows.title.decode()[first]
+        content[at_listed] = rows.content.decode()[first]
         seen = np.zeros(len(everything.value), dtype=bool)
         seen[at_log] = True
         counts["catalog_conflicts"] = _several(rows.item_id.take(pairs))
@@ -234,7 +240,11 @@ def make_catalog(log: ItemCategories, listed: list[CatalogRows] | None) -> tuple
         counts["catalog_disagreements"] = int(np.count_nonzero(category[at_log] != log_category))
         item = everything.value
     counts["items"], counts["categories"] = len(item), len(Ids.of(category).value)
-    return Catalog(item, category, title, seen), counts
+    return Catalog(item, category, title, content, seen), counts
+
+
+def _empty(items: int) -> np.ndarray:
+    return np.full(items, b"", dtype=object)
 
 
 def _catalog(log: ItemCategories, listed: list[CatalogRows] | None) -> Iterator[Any]:
@@ -255,12 +265,17 @@ def _several(ids: Ids) -> int:
     return int(np.count_nonzero(np.bincount(ids.code) > 1))
 
 
-def _catalog_examples(catalog: Catalog) -> Iterator[bytes]:
+def _catalog_examples(catalog: Catalog, with_content: bool) -> Iterator[bytes]:
     for start in range(0, len(catalog.item_id), _ITEMS_PER_EXAMPLE):
         chunk = slice(start, start + _ITEMS_PER_EXAMPLE)
-        yield _example({features.CATALOG_ITEM: catalog.item_id[chunk],
-                        features.CATALOG_CATEGORY: catalog.category_id[chunk],
-                        features.CATALOG_TITLE: catalog.title[chunk]})
+        tokens = [features.split_tokens(joined) for joined in catalog.content[chunk]]
+        yield _example({
+            features.CATALOG_ITEM: catalog.item_id[chunk],
+            features.CATALOG_CATEGORY: catalog.category_id[chunk],
+            features.CATALOG_TITLE: catalog.title[chunk],
+            features.CATALOG_CONTENT: list(itertools.chain.from_iterable(tokens)),
+            features.CATALOG_CONTENT_LENGTH: list(map(len, tokens)),
+        }, with_content)
 
 
 # ---------------------------------------------------------------------------------------------------------------- users
@@ -277,7 +292,7 @@ def shard_by_user(events: Events, shards: int) -> Iterator[tuple[int, Events]]:
 
 
 def _user_examples(shard: tuple[int, Iterable[Events]], cut: int, catalog: Catalog, max_history: int,
-                   seed: int) -> Iterator[Any]:
+                   seed: int, with_content: bool) -> Iterator[Any]:
     """Examples of the users of a shard: of split train as they are, of split eval and counts tagged."""
     events = Events.concat(list(shard[1]))
     held_out = {basket.user_id: basket
@@ -288,7 +303,7 @@ def _user_examples(shard: tuple[int, Iterable[Events]], cut: int, catalog: Catal
         stored = _stored(history)
         counts["train_users"] += 1
         counts["events_cut_by_max_history"] += history.events_cut
-        yield _example(stored)
+        yield _example(stored, with_content)
         basket = held_out.get(history.user_id)
         if basket is None:
             continue
@@ -300,7 +315,7 @@ def _user_examples(shard: tuple[int, Iterable[Events]], cut: int, catalog: Catal
                 **stored,
                 features.TARGET_ITEM: basket.target_item_id,
                 features.TARGET_TIMESTAMP: [basket.target_timestamp],
-            }))
+            }, with_content))
     yield TaggedOutput(_COUNTS, counts)
 
 
@@ -331,12 +346,12 @@ def _stored(history: UserHistory) -> dict[str, Sequence[bytes] | np.ndarray]:
     }
 
 
-def _example(values: Mapping[str, Sequence[Any] | np.ndarray]) -> bytes:
+def _example(values: Mapping[str, Sequence[Any] | np.ndarray], with_content: bool) -> bytes:
     example = tf.train.Example()
     feature = example.features.feature
-    for name in features.BYTES:
+    for name in (*features.BYTES, *([features.CATALOG_CONTENT] if with_content else [])):
         feature[name].bytes_list.value.extend(values.get(name, ()))
-    for name in features.INTEGERS:
+    for name in (*features.INTEGERS, *([features.CATALOG_CONTENT_LENGTH] if with_content else [])):
         feature[name].int64_list.value.extend(values.get(name, ()))
     return example.SerializeToString(deterministic=True)
 

@@ -33,7 +33,8 @@ def create_pipeline(*, events: str, catalog: str | None, columns: Mapping[str, s
         metadata: connection to ML Metadata; an orchestrator may bring its own.
         beam_pipeline_args: for every Beam step.
     """
-    example_gen = EventExampleGen(events, catalog, columns, config.ingest, rejected_dir=str(rejected))
+    example_gen = EventExampleGen(events, catalog, columns, config.features.item_content, config.ingest,
+                                  rejected_dir=str(rejected))
     examples = example_gen.outputs["examples"]
 
     statistics_gen = tfx.components.StatisticsGen(examples)

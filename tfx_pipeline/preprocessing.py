@@ -1,4 +1,5 @@
-"""The Transform step: one item vocabulary and one category vocabulary, shared by histories, targets and catalogue."""
+"""The Transform step: one item vocabulary and one category vocabulary, shared by histories, targets and catalogue, and
+one of the tokens that describe items."""
 
 from typing import Any
 
@@ -23,7 +24,11 @@ def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:
         The same names with int64 indices for ids.
     """
     outputs = {name: inputs[name] for name in features.INTEGERS}
-    for vocabulary, names in ((features.ITEM_VOCABULARY, _ITEMS), (features.CATEGORY_VOCABULARY, _CATEGORIES)):
+    shared = [(features.ITEM_VOCABULARY, _ITEMS), (features.CATEGORY_VOCABULARY, _CATEGORIES)]
+    if features.CATALOG_CONTENT in inputs:
+        outputs[features.CATALOG_CONTENT_LENGTH] = inputs[features.CATALOG_CONTENT_LENGTH]
+        shared.append((features.CONTENT_VOCABULARY, (features.CATALOG_CONTENT,)))
+    for vocabulary, names in shared:
         # Only the splits that are analysed are counted, and the held-out targets are in neither of them.
         ranked = tft.vocabulary(tf.concat([inputs[name].values for name in names], axis=0), vocab_filename=vocabulary)
         for name in names:

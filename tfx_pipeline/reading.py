@@ -33,6 +33,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from ulim_tf import features
 from ulim_tf.sequences import Events, Ids
 
 EVENTS = "events"
@@ -63,11 +64,12 @@ class Rejected(NamedTuple):
 
 
 class CatalogRows(NamedTuple):
-    """Rows of a catalogue file, in the file's order: Ids [E]; a title may be empty."""
+    """Rows of a catalogue file, in the file's order: Ids [E]; a title may be empty, `content` is as `join_tokens`."""
 
     item_id: Ids
     category_id: Ids
     title: Ids
+    content: Ids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +80,13 @@ class Source:
         kind: EVENTS or CATALOG.
         files: paths, ascending.
         columns: standard name -> name in the files, for the columns that they have.
+        content: columns of a catalogue that describe its items, by their names in the files.
     """
 
     kind: str
     files: tuple[str, ...]
     columns: Mapping[str, str]
+    content: tuple[str, ...] = ()
 
 
 def check_mapping(columns: Mapping[str, str]) -> None:
@@ -102,7 +106,7 @@ def check_extension(path: str) -> None:
                          "Convert the file, or rename it if it is of one of these formats.")
 
 
-def find(kind: str, pattern: str, columns: Mapping[str, str]) -> Source:
+def find(kind: str, pattern: str, columns: Mapping[str, str], content: Sequence[str] = ()) -> Source:
     """Finds the files of a pattern and the columns in them.
 
     Args:
@@ -110,9 +114,10 @@ def find(kind: str, pattern: str, columns: Mapping[str, str]) -> Source:
         pattern: a path, or one with `*` and `?`.
         columns: standard name -> name in the files. A catalogue may also use the standard name of a mapped column, so
             that one mapping serves a log and a catalogue that differ in it.
+        content: further columns of a catalogue.
 
     Raises:
-        ValueError: no file matches, an extension is unknown, a file cannot be read, a required or mapped column is
+        ValueError: no file matches, an extension is unknown, a file cannot be read, a required or named column is
             missing, or the files do not have the same columns.
     """
     check_mapping(columns)
@@ -122,13 +127,13 @@ def find(kind: str, pattern: str, columns: Mapping[str, str]) -> Source:
                          "Check the path; a directory needs a pattern such as DIR/*.parquet.")
     for path in files:
         check_extension(path)
-    located = [_locate(kind, path, columns) for path in files]
+    located = [_locate(kind, path, columns, content) for path in files]
     for path, found in zip(files, located):
         if found != located[0]:
             raise ValueError(f"{kind} files must all have the same columns, but {files[0]!r} has "
                              f"{_as_text(located[0])} and {path!r} has {_as_text(found)}. "
                              "Read them in separate runs, or add the column to all.")
-    return Source(kind, files, located[0])
+    return Source(kind, files, located[0], tuple(content))
 
 
 def read_events(path: str, columns: Mapping[str, str]) -> Iterator[tuple[Events, list[Rejected]]]:
@@ -156,20 +161,36 @@ def read_events(path: str, columns: Mapping[str, str]) -> Iterator[tuple[Events,
         ), rejected
 
 
-def read_catalog(path: str, columns: Mapping[str, str]) -> Iterator[tuple[CatalogRows, list[Rejected]]]:
-    """Reads one file of a catalogue; arguments and yields as in `read_events`."""
-    for batch in _read(path, columns):
+def read_catalog(path: str, columns: Mapping[str, str],
+                 content: Sequence[str] = ()) -> Iterator[tuple[CatalogRows, list[Rejected]]]:
+    """Reads one file of a catalogue; arguments and yields as in `read_events`, `content` as in `Source`."""
+    described = {f"features.item_content {name}": name for name in content}
+    for batch in _read(path, {**columns, **described}):
         check = _Check(path, batch)
         item, category = check.required_text("item_id"), check.required_text("category_id")
         title = check.optional_text("title") if "title" in columns else pa.nulls(len(item), pa.string())
+        tokens = join_tokens({name: check.optional_text(key) for key, name in described.items()}, len(item))
         good, rejected = check.result()
-        yield CatalogRows(_ids(item, good), _ids(category, good), _ids(title.fill_null(""), good)), rejected
+        yield CatalogRows(*(_ids(column, good) for column in (item, category, title.fill_null(""), tokens))), rejected
+
+
+def join_tokens(columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
+    """The "column=value" tokens of each row, without nulls, as `features.split_tokens` takes them apart: string [E].
+
+    Args:
+        columns: name -> string [E].
+        rows: E.
+    """
+    tokens = [pc.binary_join_element_wise(f"{name}=", values, "") for name, values in columns.items()]
+    # The empty text keeps a row whose values are all null, which the join would leave out.
+    joined = pc.binary_join_element_wise(pa.array([""] * rows), *tokens, features.BETWEEN_TOKENS, null_handling="skip")
+    return pc.utf8_ltrim(joined, features.BETWEEN_TOKENS)
 
 
 # ---------------------------------------------------------------------------------------------------- columns of a file
 
 
-def _locate(kind: str, path: str, columns: Mapping[str, str]) -> dict[str, str]:
+def _locate(kind: str, path: str, columns: Mapping[str, str], content: Sequence[str]) -> dict[str, str]:
     """Standard name -> name in the file, for the standard columns it has."""
     try:
         with _open(path) as stream:
@@ -188,6 +209,10 @@ def _locate(kind: str, path: str, columns: Mapping[str, str]) -> dict[str, str]:
             raise ValueError(f"{kind} file {path!r} must have a column for {name!r}, but has no {wanted!r}; its "
                              f"columns are {', '.join(map(repr, present))}. Name the right one with "
                              f"--columns {name}=ITS_NAME.")
+    for name in content:
+        if name not in present:
+            raise ValueError(f"{kind} file {path!r} must have what features.item_content names, has no {name!r}; "
+                             f"its columns are {', '.join(map(repr, present))}. Correct the setting, or add it.")
     return located
 
 

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -37,16 +38,20 @@ def run_fn(fn_args: FnArgs) -> None:
     vocabularies = tft.TFTransformOutput(fn_args.transform_output)
     items = vocabularies.vocabulary_size_by_name(features.ITEM_VOCABULARY)
     categories = vocabularies.vocabulary_size_by_name(features.CATEGORY_VOCABULARY)
-    item_category = read_item_category(tf.io.gfile.glob(catalog_pattern), items)
+    catalog = read_catalog(tf.io.gfile.glob(catalog_pattern), items, bool(config.features.item_content))
 
     keras.utils.set_random_seed(config.training.seed)
-    model = UlimModel(config, items, categories)
-    model.set_catalog(item_category)
+    if catalog.item_content is None:
+        model = UlimModel(config, items, categories)
+    else:
+        model = UlimModel(config, items, categories, tokens=catalog.item_content.shape[1],
+                          content=vocabularies.vocabulary_size_by_name(features.CONTENT_VOCABULARY))
+    model.set_catalog(*catalog)
     train_files = sorted(tf.io.gfile.glob(train_pattern))
     popularity = data.popularity(_Events(train_files), items, config.training.recent_days)
     model.set_popularity(popularity.ever)
     model.compile()
-    dataset = data.training_dataset(train_files, tf.constant(item_category), config.history, config.training)
+    dataset = data.training_dataset(train_files, tf.constant(catalog.item_category), config.history, config.training)
     every = math.ceil(fn_args.train_steps / _REPORTS)
     model.fit(dataset, steps_per_epoch=fn_args.train_steps, verbose=0, callbacks=[
         _StopAtNaN(config.training.learning_rate), _Progress(every),
@@ -56,23 +61,44 @@ def run_fn(fn_args: FnArgs) -> None:
     model.save(os.path.join(fn_args.serving_model_dir, MODEL_FILE))
 
 
-def read_item_category(files: list[str], items: int) -> np.ndarray:
-    """The category of each item, from transformed catalogue examples.
+class Catalog(NamedTuple):
+    """What `UlimModel.set_catalog` takes: int64 [V + 1], and int64 [V + 1, P] or None without content."""
+
+    item_category: np.ndarray
+    item_content: np.ndarray | None
+
+
+def read_catalog(files: list[str], items: int, with_content: bool) -> Catalog:
+    """The category and the content of each item, from transformed catalogue examples.
 
     Args:
         files: gzipped TFRecord files of the split `catalog`.
         items: V.
+        with_content: whether the examples have tokens of items.
 
     Returns:
-        int64 [V + 1]; index 0, the unknown item, is in category 0.
+        Index 0, the unknown item, is in category 0 and has no tokens.
     """
-    spec = {name: tf.io.RaggedFeature(tf.int64) for name in (features.CATALOG_ITEM, features.CATALOG_CATEGORY)}
+    names = [features.CATALOG_ITEM, features.CATALOG_CATEGORY]
+    if with_content:
+        names += [features.CATALOG_CONTENT, features.CATALOG_CONTENT_LENGTH]
+    spec = {name: tf.io.RaggedFeature(tf.int64) for name in names}
+    chunks = [{name: values.numpy() for name, values in tf.io.parse_single_example(record, spec).items()}
+              for record in tf.data.TFRecordDataset(files, "GZIP")]
+    item = np.concatenate([chunk[features.CATALOG_ITEM] for chunk in chunks])
     item_category = np.zeros(items + 1, np.int64)
-    for record in tf.data.TFRecordDataset(files, "GZIP"):
-        chunk = tf.io.parse_single_example(record, spec)
-        item_category[chunk[features.CATALOG_ITEM]] = chunk[features.CATALOG_CATEGORY]
+    item_category[item] = np.concatenate([chunk[features.CATALOG_CATEGORY] for chunk in chunks])
     item_category[features.UNKNOWN] = features.UNKNOWN
-    return item_category
+    if not with_content:
+        return Catalog(item_category, None)
+    length = np.concatenate([chunk[features.CATALOG_CONTENT_LENGTH] for chunk in chunks])
+    place = np.arange(max(length.max(), 1)) < length[:, None]
+    tokens = np.zeros(place.shape, np.int64)
+    tokens[place] = np.concatenate([chunk[features.CATALOG_CONTENT] for chunk in chunks])
+    item_content = np.zeros((items + 1, tokens.shape[1]), np.int64)
+    item_content[item] = tokens
+    item_content[features.UNKNOWN] = 0
+    return Catalog(item_category, item_content)
 
 
 class _Events:

@@ -37,9 +37,14 @@ class Section:
             if isinstance(field.default, float) and type(value) is int:
                 value = float(value)
                 object.__setattr__(self, field.name, value)
+            if isinstance(field.default, tuple) and isinstance(value, list):  # YAML and JSON know no tuples
+                value = tuple(value)
+                object.__setattr__(self, field.name, value)
             if type(value) is not type(field.default):
                 raise ValueError(f"{name} must be {type(field.default).__name__}, got {value!r}. "
                                  f"Meaning: {field.metadata['doc']}")
+            if isinstance(value, tuple):
+                _check_names(name, value)
             low, high, choices = (field.metadata[key] for key in ("low", "high", "choices"))
             if low is not None and not value >= low:
                 raise ValueError(f"{name} must be at least {low}, got {value!r}. Meaning: {field.metadata['doc']}")
@@ -50,6 +55,15 @@ class Section:
                                  f"Meaning: {field.metadata['doc']}")
 
 
+def _check_names(setting_name: str, names: tuple[Any, ...]) -> None:
+    wrong = [one for one in names if not isinstance(one, str) or not one]
+    if wrong:
+        raise ValueError(f"{setting_name} must hold names, got {wrong[0]!r}. Write for example [brand, department].")
+    repeated = [one for place, one in enumerate(names) if one in names[:place]]
+    if repeated:
+        raise ValueError(f"{setting_name} must name each once, got {repeated[0]!r} twice. Leave the second out.")
+
+
 @dataclasses.dataclass(frozen=True)
 class HistoryConfig(Section):
     """How much of a history the model reads."""
@@ -57,6 +71,14 @@ class HistoryConfig(Section):
     long: int = setting(1000, "L: newest events of a request that are read", low=1, high=100_000)
     short: int = setting(50, "S: newest events, of any category, in the short-term branch", low=1, high=1000)
     subsequence: int = setting(100, "M: newest events of one category in the long-term branch", low=1, high=5000)
+
+
+@dataclasses.dataclass(frozen=True)
+class FeaturesConfig(Section):
+    """What the towers read beyond items, categories and times."""
+
+    item_content: tuple[str, ...] = setting((), "columns of the catalogue, such as brand, whose values describe items; "
+                                            "an item nobody bought yet has its vector from them")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +151,7 @@ class UlimConfig:
     """All sections of the model. Field names are the section names of the file."""
 
     history: HistoryConfig = HistoryConfig()
+    features: FeaturesConfig = FeaturesConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()

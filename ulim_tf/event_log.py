@@ -26,6 +26,8 @@ class EventLog:
         category_id: str (object) [C + 1], by falling frequency; "" at 0.
         item_category: int64 [V + 1], the category of each item.
         title: str (object) [V + 1], for people.
+        content_id: str (object) [A + 1], the "column=value" tokens that describe items; "" at 0.
+        item_content: int64 [V + 1, P], the tokens of each item, one a column, 0 where it has no value.
         splits: int64 [U + 1], where each user's events begin and end.
         item: int64 [E], each user's in time order.
         timestamp: int64 [E], unix seconds.
@@ -37,6 +39,8 @@ class EventLog:
     category_id: np.ndarray
     item_category: np.ndarray
     title: np.ndarray
+    content_id: np.ndarray
+    item_content: np.ndarray
     splits: np.ndarray
     item: np.ndarray
     timestamp: np.ndarray
@@ -98,7 +102,8 @@ class HeldOut:
 
 
 def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None = None, *, holdout_days: int = 28,
-                  skip_days: int = 0, max_history: int = 5000, seed: int = 17) -> tuple[EventLog, HeldOut]:
+                  skip_days: int = 0, max_history: int = 5000, seed: int = 17,
+                  content: Sequence[str] = ()) -> tuple[EventLog, HeldOut]:
     """Cuts a log at the last event minus `skip_days` and `holdout_days`: what came before, and each user's next basket.
 
     With `skip_days`, the newest days of the log are left out first: so a validation split does not see the test split.
@@ -107,11 +112,13 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
         events: columns user_id, item_id, category_id, timestamp (unix seconds) and, if events come in baskets,
             group_id; a DataFrame or a mapping of arrays.
         catalog: columns item_id, category_id and perhaps title; overrules the log's categories. Of several rows of an
-            item, the first by category and then title counts. None takes from the log the category an item had last.
+            item, the first by category, title and content counts. None takes from the log the category an item had
+            last.
         holdout_days: between the cut and the end.
         skip_days: left out at the end.
         max_history: newest events of a user that are kept.
         seed: shuffles the items of a basket that share a timestamp.
+        content: P columns of the catalogue that describe its items.
 
     Raises:
         ValueError: a column is missing, columns differ in length, an id is missing, a timestamp is not in unix seconds,
@@ -126,13 +133,15 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
     if not len(before):
         raise ValueError(f"no event lies before the cut, {holdout_days + skip_days} days before the last one. "
                          "Give a longer log, or hold out fewer days.")
-    item_id, item_category_id, title = _items(before, catalog)
+    item_id, item_category_id, title, described = _items(before, catalog, content)
     item_category_id, category_id = _by_frequency(item_category_id, np.bincount(
         np.searchsorted(item_id, before.item_id.decode()), minlength=len(item_id)))
     counts = np.bincount(np.searchsorted(item_id, before.item_id.decode()), minlength=len(item_id))
     order = np.lexsort((item_id, -counts))
     number = np.empty(len(item_id), np.int64)
     number[order] = 1 + np.arange(len(item_id))
+
+    content_id, item_content = _number_tokens(described, len(content))
 
     def numbers(ids: np.ndarray) -> np.ndarray:
         return number[np.searchsorted(item_id, ids)]
@@ -146,6 +155,8 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
         category_id=np.append("", _text(category_id)).astype(object),
         item_category=np.append(0, item_category_id[order]),
         title=np.append("", _text(title[order])).astype(object),
+        content_id=np.append("", _text(content_id)).astype(object),
+        item_content=np.concatenate([np.zeros([1, len(content)], np.int64), item_content[order]]),
         splits=np.append(0, np.cumsum([len(order) for order in by_time])),
         item=numbers(np.concatenate([one.event_item_id[at] for one, at in zip(histories, by_time)])),
         timestamp=np.concatenate([one.event_timestamp[at] for one, at in zip(histories, by_time)]),
@@ -172,23 +183,55 @@ def _events(columns: Mapping[str, Any]) -> Events:
                   _ids("events", "group_id", columns["group_id"]) if "group_id" in columns else None)
 
 
-def _items(before: Events, catalog: Mapping[str, Any] | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The ids (ascending), category ids and titles of all items: of the log, and of the catalogue, which overrules."""
+def _items(before: Events, catalog: Mapping[str, Any] | None, content: Sequence[str]) -> tuple[np.ndarray, ...]:
+    """The ids (ascending), category ids, titles and joined content tokens of all items, bytes (object) [V] each.
+
+    They are those of the log, and those of the catalogue, which overrules.
+    """
     newest = np.lexsort((before.category_id.code, -before.timestamp, before.item_id.code))
     first = newest[np.unique(before.item_id.code[newest], return_index=True)[1]]
-    category = dict(zip(before.item_id.value, before.category_id.decode()[first]))
-    title: dict[bytes, bytes] = {}
+    described = {item: (category, b"", b"")
+                 for item, category in zip(before.item_id.value, before.category_id.decode()[first])}
     if catalog is not None:
-        _check_columns("catalog", catalog, ("item_id", "category_id"))
-        listed = [_ids("catalog", name, catalog[name]).decode() for name in ("item_id", "category_id")]
-        titles = pd.Series(catalog["title"] if "title" in catalog else [""] * len(listed[0]), dtype=object)
+        _check_columns("catalog", catalog, ("item_id", "category_id", *content))
+        item, category = (_ids("catalog", name, catalog[name]).decode() for name in ("item_id", "category_id"))
+        title = _filled(catalog["title"]) if "title" in catalog else [b""] * len(item)
         # A dict keeps the last of several rows of an item: descending order, so that it is the first.
-        rows = sorted(zip(*listed, _encoded(titles.fillna("").to_numpy())), reverse=True)
-        category |= {item: of_item for item, of_item, _ in rows}
-        title = {item: text for item, _, text in rows}
-    item_id = np.array(sorted(category), object)
-    return (item_id, np.array([category[item] for item in item_id], object),
-            np.array([title.get(item, b"") for item in item_id], object))
+        rows = sorted(zip(item, category, title, _join_tokens(catalog, content, len(item))), reverse=True)
+        described |= {one: rest for one, *rest in rows}
+    elif content:
+        raise ValueError(f"content must name columns of a catalogue, got {', '.join(content)} and no catalogue. "
+                         "Give the catalogue, or leave content out.")
+    item_id = sorted(described)
+    return tuple(np.array(column, object) for column in (item_id, *zip(*(described[item] for item in item_id))))
+
+
+def _filled(values: Any) -> np.ndarray:
+    """Values as text, empty where there is none: bytes (object) [E]."""
+    values = pd.Series(values)
+    there = values.notna().to_numpy()
+    text = np.full(len(values), b"", object)
+    text[there] = _encoded(values[there].to_numpy())
+    return text
+
+
+def _join_tokens(catalog: Mapping[str, Any], content: Sequence[str], rows: int) -> list[bytes]:
+    """The "column=value" tokens of each row, for `features.split_tokens`."""
+    columns = [[f"{name}=".encode() + value if value.strip() else b"" for value in _filled(catalog[name])]
+               for name in content]
+    between = features.BETWEEN_TOKENS.encode()
+    return [between.join(filter(None, tokens)) for tokens in zip(*columns)] if content else [b""] * rows
+
+
+def _number_tokens(joined: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Joined tokens [V] -> all tokens by falling frequency [A], and each item's numbers [V, width] from 1, then 0."""
+    tokens = [features.split_tokens(one) for one in joined]
+    item = np.repeat(np.arange(len(tokens)), list(map(len, tokens)))
+    place = np.array([place for row in tokens for place in range(len(row))], np.int64)
+    number, value = _by_frequency(np.array([token for row in tokens for token in row], object), np.ones(len(item)))
+    numbers = np.zeros([len(tokens), width], np.int64)
+    numbers[item, place] = number
+    return value, numbers
 
 
 def _by_frequency(category_id: np.ndarray, events: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,11 @@ The catalogue is the split `catalog` of the same examples, many items an example
     catalog_category_id  bytes [n]
     catalog_title        bytes [n]  for people; may be empty
 
+    and, where `features.item_content` names columns of the catalogue:
+
+    catalog_content         bytes [sum of lengths]  "column=value" tokens, item after item
+    catalog_content_length  int64 [n]               tokens of each item
+
 Every example has every feature, an empty list where it does not apply, so that all splits are of one schema.
 
 After Transform, ids are int64 indices into the shared vocabularies, under the same names. Index 0 is the unknown item
@@ -42,6 +47,9 @@ TARGET_TIMESTAMP = "target_timestamp"
 CATALOG_ITEM = "catalog_item_id"
 CATALOG_CATEGORY = "catalog_category_id"
 CATALOG_TITLE = "catalog_title"
+CATALOG_CONTENT = "catalog_content"
+CATALOG_CONTENT_LENGTH = "catalog_content_length"
+BETWEEN_TOKENS = "\x1f"  # in an item's tokens as one text: the unit separator of ASCII
 
 BYTES = (USER_ID, EVENT_ITEM, CATEGORY, TARGET_ITEM, CATALOG_ITEM, CATALOG_CATEGORY, CATALOG_TITLE)
 INTEGERS = (EVENT_TIMESTAMP, EVENT_RANK, EVENT_BASKET_START, CATEGORY_LENGTH, TARGET_TIMESTAMP)
@@ -52,4 +60,10 @@ SPLIT_CATALOG = "catalog"
 
 ITEM_VOCABULARY = "item_id"
 CATEGORY_VOCABULARY = "category_id"
+CONTENT_VOCABULARY = "content"
 UNKNOWN = 0
+
+
+def split_tokens(joined: bytes) -> list[bytes]:
+    """The tokens that BETWEEN_TOKENS joins."""
+    return joined.split(BETWEEN_TOKENS.encode()) if joined else []

@@ -13,6 +13,7 @@ def log_of(histories: list[list[int]], items: int, timestamps: list[list[int]]) 
     return EventLog(
         user_id=np.array([f"u{number}" for number in range(len(histories))], object), item_id=names,
         category_id=np.array(["", "1", "2"], object), item_category=np.append(0, 1 + np.arange(items) % 2), title=names,
+        content_id=np.array([""], object), item_content=np.zeros([items + 1, 0], np.int64),
         splits=np.cumsum([0, *map(len, histories)]), item=np.concatenate(histories),
         timestamp=np.concatenate(timestamps), basket_start=np.zeros(sum(map(len, histories)), np.int64))
 

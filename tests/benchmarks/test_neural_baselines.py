@@ -28,6 +28,7 @@ def log_of(users: list[list[list[int]]], items: int, categories: int = 3) -> Eve
         category_id=np.array(["", *(f"category {number}" for number in range(1, categories + 1))], object),
         item_category=np.append(0, 1 + np.arange(items) % categories),
         title=np.full(items + 1, "", object),
+        content_id=np.array([""], object), item_content=np.zeros([items + 1, 0], np.int64),
         splits=np.append(0, np.cumsum([len(user) for user in events])),
         item=np.array([item for user in events for item, _ in user]),
         timestamp=10**9 + DAY * np.array([day for user in events for _, day in user]),

@@ -11,6 +11,7 @@ import pytest
 from tfx_pipeline.datasets import complete_journey
 
 CONFIG = """
+features: {item_content: [product_type, manufacturer_id]}
 history: {long: 500, short: 30, subsequence: 20}
 model: {width: 16, heads: 2, hidden: 32}
 retrieval: {categories: 20, per_category: 10, short_term: 50, results: 100}

@@ -48,23 +48,23 @@ BYTES = {"user_id", "event_item_id", "category_id", "target_item_id", "catalog_i
 INTEGERS = {"event_timestamp", "event_rank", "event_basket_start", "category_length", "target_timestamp"}
 
 
-def decode(record):
+def decode(record, more_bytes=frozenset(), more_integers=frozenset()):
     """The features that hold something; all are there, of one type in every split."""
     found = tf.train.Example.FromString(record).features.feature
-    assert {name for name in found if found[name].HasField("bytes_list")} == BYTES
-    assert {name for name in found if found[name].HasField("int64_list")} == INTEGERS
-    values = {name: list((found[name].bytes_list if name in BYTES else found[name].int64_list).value)
-              for name in found}
+    assert {name for name in found if found[name].HasField("bytes_list")} == BYTES | more_bytes
+    assert {name for name in found if found[name].HasField("int64_list")} == INTEGERS | more_integers
+    values = {name: list((found[name].bytes_list if found[name].HasField("bytes_list") else found[name].int64_list)
+                         .value) for name in found}
     return {name: value for name, value in values.items() if value}
 
 
-def ingest(directory, rows, catalog=None, **config):
+def ingest(directory, rows, catalog=None, content=(), **config):
     """The splits as sorted serialized examples, the sorted rejected lines and the summary."""
     write_rows(directory / "events.csv", rows)
     sources = [reading.find(reading.EVENTS, str(directory / "events.csv"), {}), None]
     if catalog:
-        write_rows(directory / "catalog.csv", catalog, ["item_id", "category_id", "title"])
-        sources[1] = reading.find(reading.CATALOG, str(directory / "catalog.csv"), {})
+        write_rows(directory / "catalog.csv", catalog, ["item_id", "category_id", "title", *content])
+        sources[1] = reading.find(reading.CATALOG, str(directory / "catalog.csv"), {}, content)
     with beam.Pipeline() as pipeline:
         outputs = pipeline | Ingest(*sources, IngestConfig(**{"holdout_days": 2} | config))
         COLLECTED.clear()
@@ -131,6 +131,18 @@ def test_a_catalogue_file_rules_and_the_log_fills_it_up(tmp_path):
     assert found["summary"].items() >= counts.items()
 
 
+def test_content_is_stored_item_after_item(tmp_path):
+    found = ingest(tmp_path, ROWS, [("milk", "fresh", "Milk", "own", "large"), ("tea", "drink", "", "", ""),
+                                    ("unsold", "bread", "", "", "small")], content=("brand", "size"))
+    names = {"catalog_content"}, {"catalog_content_length"}
+    stored, = (decode(record, *names) for record in found["catalog"])
+    assert stored["catalog_item_id"] == [b"milk", b"rye", b"tea", b"unsold"]
+    assert stored["catalog_content"] == [b"brand=own", b"size=large", b"size=small"]
+    assert stored["catalog_content_length"] == [2, 0, 0, 1]
+    for split in ("train", "eval"):
+        assert all(not names[0] & decode(record, *names).keys() for record in found[split])
+
+
 def item_categories(*rows):
     items, categories, times = zip(*rows)
     return ItemCategories(Ids.of(items), Ids.of(categories), np.array(times))
@@ -146,12 +158,11 @@ def test_the_latest_category_of_the_log_wins_and_ties_go_by_bytes():
 
 
 def test_of_several_rows_of_a_catalogue_file_the_first_by_bytes_counts():
-    rows = [CatalogRows(Ids.of([b"a", b"b"]), Ids.of([b"y", b"x"]), Ids.of([b"Old", b"B"])),
-            CatalogRows(Ids.of([b"a", b"b"]), Ids.of([b"x", b"x"]), Ids.of([b"New", b"A"]))]
+    rows = [CatalogRows(Ids.of([b"a", b"b"]), Ids.of([b"y", b"x"]), Ids.of([b"Old", b"A"]), Ids.of([b"", b"n=2"])),
+            CatalogRows(Ids.of([b"a", b"b"]), Ids.of([b"x", b"x"]), Ids.of([b"New", b"A"]), Ids.of([b"n=9", b"n=1"]))]
     for listed in (rows, rows[::-1]):
         catalog, counts = make_catalog(item_categories((b"a", b"y", 1)), listed)
-        assert list(zip(catalog.item_id, catalog.category_id, catalog.title, catalog.seen)) == [
-            (b"a", b"x", b"New", True), (b"b", b"x", b"A", False)]
+        assert list(zip(*catalog)) == [(b"a", b"x", b"New", b"n=9", True), (b"b", b"x", b"A", b"n=1", False)]
         assert (counts["catalog_conflicts"], counts["catalog_disagreements"]) == (1, 1)
 
 

@@ -66,7 +66,8 @@ def test_a_run_is_cached_until_a_file_changes(log):
 
 def test_every_argument_is_part_of_the_cache_key():
     base = {"events": "log.csv", "catalog": "items.csv", "columns": COLUMNS, "config": IngestConfig()}
-    changes = [{}, {"events": "other.csv"}, {"catalog": None}, {"columns": {}}, {"config": IngestConfig(seed=1)}]
+    changes = [{}, {"events": "other.csv"}, {"catalog": None}, {"columns": {}}, {"content": ["brand"]},
+               {"config": IngestConfig(seed=1)}]
     keys = {json.dumps(EventExampleGen(**base | change).exec_properties, sort_keys=True) for change in changes}
     assert len(keys) == len(changes)
 
@@ -109,6 +110,7 @@ def test_a_run_that_read_too_little_is_stopped(tmp_path, found, message):
     ({"columns": {"household": "user_id"}}, "unknown standard name 'household'"),
     ({"columns": {}}, "must have a column for 'user_id'.*'household'"),
     ({"events": "log.txt"}, "extension must be one of"),
+    ({"content": ["brand"]}, "features.item_content needs a catalogue with the columns brand, got none"),
     ({"catalog": "nowhere/*.parquet"}, "catalog must name at least one file, but no file matches"),
 ])
 def test_wrong_arguments_are_refused(log, arguments, message):

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfx_pipeline import reading
+from ulim_tf.features import split_tokens
 
 import tensorflow as tf  # isort: skip  after tfx_pipeline, which selects Keras 2
 
@@ -218,8 +219,20 @@ def test_a_catalogue_may_use_the_mapped_or_the_standard_names(tmp_path, columns)
     (tmp_path / "items.csv").write_text(f"{name},category_id,title,price\ni1,c1,Milk,1\n,c1,,1\ni2,,,1\ni3,c2,,1\n")
     source = reading.find(reading.CATALOG, str(tmp_path / "items.csv"), columns)
     (rows, rejected), = reading.read_catalog(source.files[0], source.columns)
-    assert [ids.decode().tolist() for ids in rows] == [[b"i1", b"i3"], [b"c1", b"c2"], [b"Milk", b""]]
+    assert [ids.decode().tolist() for ids in rows] == [[b"i1", b"i3"], [b"c1", b"c2"], [b"Milk", b""], [b"", b""]]
     assert rows_by_reason(rejected) == {"missing item_id": [2], "missing category_id": [3]}
+
+
+def test_content_becomes_tokens(tmp_path):
+    table = pa.table({"item_id": ["i1", "i2", "", "i4"], "category_id": ["c"] * 4, "brand": ["Own", None, "Own", " "],
+                      "maker": [7.0, 8.0, 9.0, None]})
+    pq.write_table(table, tmp_path / "items.parquet")
+    source = reading.find(reading.CATALOG, str(tmp_path / "items.parquet"), {}, ["brand", "maker"])
+    (rows, rejected), = reading.read_catalog(source.files[0], source.columns, source.content)
+    assert [split_tokens(joined) for joined in rows.content.decode()] == [[b"brand=Own", b"maker=7"], [b"maker=8"], []]
+    assert rows_by_reason(rejected) == {"missing item_id": [3]}
+    with pytest.raises(ValueError, match=r"must have what features.item_content names, has no 'size'; its columns"):
+        reading.find(reading.CATALOG, str(tmp_path / "items.parquet"), {}, ["size"])
 
 
 def test_a_catalogue_needs_no_titles(tmp_path):

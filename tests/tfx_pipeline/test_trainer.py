@@ -9,6 +9,7 @@ from tests.ulim_tf.examples import item_categories, write_users
 from tfx_pipeline import trainer
 
 ITEMS, CATEGORIES = 6, 3
+CONTENT = {1: [3], 2: [1, 2], 3: [], 4: [], 5: [2, 1], 6: [3]}
 CONFIG = {"history": {"long": 10, "short": 4, "subsequence": 3}, "model": {"width": 4, "heads": 1, "hidden": 8},
           "training": {"moments": 4, "moments_per_user": 2, "targets": 2, "learning_rate": 1e-3}}
 
@@ -22,10 +23,14 @@ def fn_args(tmp_path, monkeypatch):
     write_users(tmp_path / "train" / "users.gz", [[[1, 4], [2]], [[6], [3]], [[5, 2], [1]]], item_category)
     with tf.io.TFRecordWriter(str(tmp_path / "catalog" / "items.gz"), "GZIP") as writer:
         for items in ([6, 1, 2, 3], [4, 5]):
+            tokens = [CONTENT[item] for item in items]
             writer.write(tf.train.Example(features=tf.train.Features(feature={
                 name: tf.train.Feature(int64_list=tf.train.Int64List(value=values)) for name, values in (
-                    ("catalog_item_id", items), ("catalog_category_id", item_category[items]))})).SerializeToString())
-    sizes = {"item_id": ITEMS, "category_id": CATEGORIES}
+                    ("catalog_item_id", items), ("catalog_category_id", item_category[items]),
+                    ("catalog_content", [token for row in tokens for token in row]),
+                    ("catalog_content_length", list(map(len, tokens))))
+            })).SerializeToString())
+    sizes = {"item_id": ITEMS, "category_id": CATEGORIES, "content": 3}
     monkeypatch.setattr(tft.TFTransformOutput, "vocabulary_size_by_name", lambda _, name: sizes[name])
     return types.SimpleNamespace(
         custom_config=CONFIG, train_files=[str(tmp_path / "train" / "*"), str(tmp_path / "catalog" / "*")],
@@ -39,6 +44,14 @@ def test_the_trained_model_is_saved_with_its_catalogue(fn_args, tmp_path, capsys
     assert model.embedding.item_category.numpy().tolist() == [0, 1, 2, 3, 1, 2, 3]
     assert model.settings.model.width == 4
     assert "step 3 of 3" in capsys.readouterr().out
+
+
+def test_the_content_of_items_is_trained_and_saved(fn_args, tmp_path):
+    fn_args.custom_config = {**CONFIG, "features": {"item_content": ["brand", "size"]}}
+    trainer.run_fn(fn_args)
+    model = keras.models.load_model(tmp_path / "model" / "model.keras")
+    assert model.content == 3
+    assert model.embedding.item_content.numpy().tolist() == [[0, 0], [3, 0], [1, 2], [0, 0], [0, 0], [2, 1], [3, 0]]
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(fn_args, tmp_path):

@@ -8,9 +8,11 @@ from ulim_tf.config import UlimConfig
 
 
 def test_a_file_round_trips(tmp_path):
-    config = settings.from_dict(PipelineConfig, {"history": {"short": 7}, "ingest": {"shards": 3}})
+    config = settings.from_dict(PipelineConfig, {"history": {"short": 7}, "ingest": {"shards": 3},
+                                                 "features": {"item_content": ["brand", "size"]}})
     settings.save(config, tmp_path / "config.yaml")
     assert settings.load(PipelineConfig, tmp_path / "config.yaml") == config
+    assert config.features.item_content == ("brand", "size")
     assert config.history.short == 7 and config.ingest.shards == 3 and config.history.long == 1000
 
 
@@ -19,12 +21,15 @@ def test_whole_numbers_are_taken_for_fractions():
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"histroy": {}}, "unknown section 'histroy'; the sections are history, model"),
+    ({"histroy": {}}, "unknown section 'histroy'; the sections are history, features, model"),
     ({"history": {"shrot": 1}}, r"unknown setting history.shrot; section 'history' has long, short, subsequence"),
     ({"history": 5}, "section 'history' must be a mapping of settings, got 5"),
     ({"history": {"short": "many"}}, "HistoryConfig.short must be int, got 'many'"),
     ({"history": {"short": True}}, "HistoryConfig.short must be int, got True"),
     ({"history": {"short": 1.5}}, "HistoryConfig.short must be int, got 1.5"),
+    ({"features": {"item_content": "brand"}}, "FeaturesConfig.item_content must be tuple, got 'brand'"),
+    ({"features": {"item_content": [1]}}, "FeaturesConfig.item_content must hold names, got 1"),
+    ({"features": {"item_content": ["a", "b", "a"]}}, "FeaturesConfig.item_content must name each once, got 'a' twice"),
     ({"model": {"heads": 3}}, "ModelConfig.heads must divide ModelConfig.width, got 3 heads and width 64"),
     ({"loss": {"short_negatives": "both"}},
      "LossConfig.short_negatives must be one of whole_pool, in_category, got 'both'"),

@@ -26,7 +26,9 @@ def log_of(histories: list[list[int]], item_category: list[int]) -> EventLog:
     return EventLog(
         user_id=np.array([f"u{number}" for number in range(len(histories))], object), item_id=names,
         category_id=np.array(["", *map(str, range(1, max(item_category) + 1))], object),
-        item_category=np.array(item_category), title=names, splits=np.cumsum([0, *map(len, histories)]), item=items,
+        item_category=np.array(item_category), title=names,
+        content_id=np.array([""], object), item_content=np.zeros([len(item_category), 0], np.int64),
+        splits=np.cumsum([0, *map(len, histories)]), item=items,
         timestamp=np.zeros(len(items), np.int64), basket_start=np.zeros(len(items), np.int64))
 
 

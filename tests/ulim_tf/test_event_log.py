@@ -171,11 +171,14 @@ def test_the_order_of_the_rows_does_not_matter():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_categories_and_titles_are_those_the_pipeline_gives(seed):
+def test_the_catalogue_is_the_one_the_pipeline_gives(seed):
     rng = np.random.default_rng(seed)
     rows = random_rows(seed, 60)
-    listed = [(f"i{rng.integers(50)}", f"c{rng.integers(3)}", f"title {rng.integers(3)}") for _ in range(60)]
-    log, _ = split_by_time(table(rows), pd.DataFrame(listed, columns=["item_id", "category_id", "title"]))
+    listed = [(f"i{rng.integers(50)}", f"c{rng.integers(3)}", f"title {rng.integers(2)}",
+               rng.choice([None, "own", "national"]), rng.choice([None, "large", "small"])) for _ in range(80)]
+    log, _ = split_by_time(
+        table(rows), pd.DataFrame(listed, columns=["item_id", "category_id", "title", "brand", "size"]),
+        content=("brand", "size"))
     cut = max(row[3] for row in rows) - 28 * DAY
 
     def ids(values) -> Ids:
@@ -185,11 +188,24 @@ def test_categories_and_titles_are_those_the_pipeline_gives(seed):
     catalog, _ = make_catalog(
         ItemCategories(ids(row[1] for row in before), ids(row[2] for row in before),
                        np.array([row[3] for row in before])),
-        [CatalogRows(*map(ids, zip(*listed)))])
-    assert {item: (category, title) for item, category, title in zip(
-        log.item_id[1:], log.category_id[log.item_category[1:]], log.title[1:])} == {
-            item.decode(): (category.decode(), title.decode()) for item, category, title in zip(
-                catalog.item_id, catalog.category_id, catalog.title)}
+        [CatalogRows(*map(ids, zip(*(row[:3] for row in listed))), ids(
+            "\x1f".join(f"{name}={value}" for name, value in zip(("brand", "size"), row[3:]) if value)
+            for row in listed))])
+    assert {item: (category, title, "\x1f".join(tokens).strip("\x1f")) for item, category, title, tokens in zip(
+        log.item_id[1:], log.category_id[log.item_category[1:]], log.title[1:],
+        log.content_id[log.item_content[1:]])} == {
+            item.decode(): (category.decode(), title.decode(), content.decode())
+            for item, category, title, content in zip(
+                catalog.item_id, catalog.category_id, catalog.title, catalog.content)}
+
+
+def test_tokens_are_numbered_by_frequency_and_begin_at_the_left():
+    log, _ = split_by_time(
+        {"user_id": ["u"] * 3, "item_id": ["a", "a", "b"], "category_id": ["c"] * 3, "timestamp": [0, 1, 40 * DAY]},
+        {"item_id": ["a", "b", "d"], "category_id": ["c"] * 3, "brand": ["own", None, "own"],
+         "maker": [7.0, 9.0, None]}, content=("brand", "maker"))
+    assert log.content_id.tolist() == ["", "brand=own", "maker=7", "maker=9"]
+    assert dict(zip(log.item_id, log.item_content.tolist())) == {"": [0, 0], "a": [1, 2], "b": [3, 0], "d": [1, 0]}
 
 
 def test_numbers_are_ids_too():
@@ -242,6 +258,15 @@ def test_a_log_that_cannot_be_read_is_refused_by_name(changed, message):
 def test_a_catalogue_that_cannot_be_read_is_refused_by_name(catalog, message):
     with pytest.raises(ValueError, match=message):
         split_by_time(GOOD, catalog)
+
+
+@pytest.mark.parametrize(("catalog", "message"), [
+    ({"item_id": ["a"], "category_id": ["x"]}, "catalog must have the columns .*, brand, missing: brand"),
+    (None, "content must name columns of a catalogue, got brand and no catalogue"),
+])
+def test_content_that_is_not_there_is_refused(catalog, message):
+    with pytest.raises(ValueError, match=message):
+        split_by_time(GOOD, catalog, content=("brand",))
 
 
 def moments_of(dataset, count: int) -> set[tuple]:

