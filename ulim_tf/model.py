@@ -65,7 +65,7 @@ class UlimModel(MomentModel):
         self.embedding = BehaviourEmbedding(items, categories, width, content, tokens, name="embedding")
         self.short_term = ShortTermEncoder(width, config.model.heads, name="short_term")
         self.long_term = LongTermAttention(width, name="long_term")
-        self.item_gate = ItemGate(hidden, name="item_gate")
+        self.item_gate = ItemGate(hidden, name="item_gate") if config.model.item_pointer else None
         self.pointer_generator = PointerGenerator(categories, width, hidden, config.model.category_pointer,
                                                   config.model.category_generator, name="pointer_generator")
         self.long_tower = dnn("long_tower", hidden, width)
@@ -147,7 +147,7 @@ class UlimModel(MomentModel):
         """What answering needs: all variables but those of sampling and of metrics."""
         layers = (self.embedding, self.short_term, self.long_term, self.item_gate, self.pointer_generator,
                   self.long_tower, self.short_tower)
-        return [variable for layer in layers for variable in layer.variables]
+        return [variable for layer in layers if layer for variable in layer.variables]
 
     def short_interest(self, moments: dict[str, tf.Tensor]) -> tf.Tensor:
         """q, what the newest behaviours say: [B, D]."""
@@ -188,7 +188,7 @@ class UlimModel(MomentModel):
             query, category, behaviour, owner, self.embedding.recency_bias(age), length)
         return LongInterests(
             vector=_with_one(self.long_tower(tf.concat([interest, short, category], axis=-1))),
-            gate=self.item_gate(interest, short, category, length) if self.settings.model.item_pointer
+            gate=self.item_gate(interest, short, category, length) if self.item_gate
             else tf.zeros_like(interest[..., 0]),
             item=item, attention=attention, owner=owner)
 

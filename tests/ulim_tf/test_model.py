@@ -140,8 +140,9 @@ def test_a_pool_drawn_whole_gives_the_full_softmax():
 
 @pytest.mark.parametrize(("section", "field", "value"), [
     ("loss", "short_negatives", "in_category"), ("loss", "long_negatives", "whole_pool"),
-    ("loss", "long_negatives", "per_target"), ("model", "long_term_query", "subsequence")])
-def test_each_ablation_trains(dataset, section, field, value):
+    ("loss", "long_negatives", "per_target"), ("model", "long_term_query", "subsequence"),
+    ("model", "item_pointer", False), ("model", "category_pointer", False), ("model", "category_generator", False)])
+def test_each_ablation_trains_and_is_saved(dataset, tmp_path, section, field, value):
     changed = dataclasses.replace(getattr(CONFIG, section), **{field: value})
     one, other = make(), make(dataclasses.replace(CONFIG, **{section: changed}))
     batch = next(iter(dataset))
@@ -151,6 +152,10 @@ def test_each_ablation_trains(dataset, section, field, value):
     assert any(float(one.loss_parts[name].result()) != float(other.loss_parts[name].result())
                for name in one.loss_parts)
     assert all(np.isfinite(float(part.result())) for part in other.loss_parts.values())
+    other.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for saved, again in zip(other.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(saved, again)
 
 
 def test_pgin_without_its_pointer_or_its_generator(dataset):
