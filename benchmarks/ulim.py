@@ -36,7 +36,7 @@ ABLATIONS: dict[str, Mapping[str, Mapping[str, Any]]] = {
     "whole-pool negatives": {"loss": {"long_negatives": "whole_pool"}},
     "in-category short loss": {"loss": {"short_negatives": "in_category"}},
 }
-SEARCHED_CATEGORIES = (1, 5, 10, 20)
+SEARCHED_CATEGORIES = (1, 5, 10, 20, 50, 100)
 
 
 class _Scores(NamedTuple):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from serving.signatures import Servable
 from ulim_tf.model import UlimModel
+from ulim_tf.retrieval.normalizer import CategoryNormalizer
 from ulim_tf.retrieval.scann_index import ScannIndex
 
 
@@ -27,7 +28,8 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
     vectors = model.embedding.candidate(tf.range(1, model.items + 1)).numpy()
     category = model.embedding.item_category.numpy()[1:].astype(np.int32)
     index = ScannIndex(vectors, category, model.categories)
-    Servable(model, index, item_vocabulary, category_vocabulary).save(directory)
+    normalizer = CategoryNormalizer(vectors, category, model.categories, model.settings.loss.temperature)
+    Servable(model, index, normalizer, item_vocabulary, category_vocabulary).save(directory)
 
 
 def _check_lines(file: str, wanted: int, of_what: str) -> None:

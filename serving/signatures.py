@@ -10,6 +10,7 @@ from serving import contract
 from ulim_tf import history
 from ulim_tf.model import UlimModel
 from ulim_tf.retrieval.merge import merge
+from ulim_tf.retrieval.normalizer import CategoryNormalizer
 from ulim_tf.retrieval.scann_index import NO_ITEM, ScannIndex
 
 REQUEST = (
@@ -38,12 +39,14 @@ class Servable:
     Args:
         model: trained, with its catalogue set.
         index: over the model's item vectors.
+        normalizer: over the same vectors.
         item_vocabulary: text file, line i (from 1) is the id of item i.
         category_vocabulary: the same for categories.
     """
 
-    def __init__(self, model: UlimModel, index: ScannIndex, item_vocabulary: str, category_vocabulary: str):
-        self._model, self._index = model, index
+    def __init__(self, model: UlimModel, index: ScannIndex, normalizer: CategoryNormalizer, item_vocabulary: str,
+                 category_vocabulary: str):
+        self._model, self._index, self._normalizer = model, index, normalizer
         self._item_of_id = _number_of_line(item_vocabulary)
         self._id_of_item = _Lines(item_vocabulary)
         self._id_of_category = _Lines(category_vocabulary)
@@ -53,7 +56,7 @@ class Servable:
         held = tf.Module(name="servable")
         # The variables alone: a Keras model saved as such would bring its training graph along.
         held.weights = self._model.inference_variables
-        held.index = self._index
+        held.index, held.normalizer = self._index, self._normalizer
         held.tables = [self._item_of_id, self._id_of_item, self._id_of_category]
         tf.saved_model.save(held, directory, signatures={
             contract.SIGNATURE_RECOMMEND: self.recommend.get_concrete_function(),
@@ -69,8 +72,8 @@ class Servable:
         subsequences = history.subsequences(user.events, user.rows, user.category, config.history)
         long = self._model.long_interests(user.short, user.category, subsequences)
         k = min(config.retrieval.per_category, self._model.items)
-        item, score = self._index.search(tf.reshape(long.vector, [-1, config.model.width + 1]),
-                                         tf.reshape(user.category, [-1]), k)
+        vector, category = tf.reshape(long.vector, [-1, config.model.width + 1]), tf.reshape(user.category, [-1])
+        item, score = self._index.search(vector, category, k)
         by_category = tf.concat([tf.shape(user.category), [k]], axis=0)
         short_item, short_score = self._index.search_all(self._model.short_vector(user.short),
                                                          min(config.retrieval.short_term, self._model.items))
@@ -79,6 +82,7 @@ class Servable:
             copied_item=_by_user(long.item, long.owner, user.category, NO_ITEM),
             copied_probability=_by_user(tf.gather(copied, long.owner) * long.attention, long.owner, user.category, 0.0),
             long_item=tf.reshape(item, by_category), long_score=tf.reshape(score, by_category),
+            long_log_sum=tf.reshape(self._normalizer.log_sum(vector, category, score), tf.shape(user.category)),
             generated_probability=user.probability * (1.0 - long.gate), short_item=short_item, short_score=short_score,
             short_share=config.retrieval.short_share, temperature=config.loss.temperature, items=self._model.items,
             results=config.retrieval.results,

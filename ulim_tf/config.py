@@ -138,10 +138,10 @@ class TrainingConfig(Section):
 class RetrievalConfig(Section):
     """The cascade of the servable: predict categories, search inside them, merge."""
 
-    categories: int = setting(100, "K: predicted categories that are searched", low=1, high=10_000)
-    per_category: int = setting(100, "items taken from each searched category", low=1, high=10_000)
+    categories: int = setting(200, "K: predicted categories that are searched", low=1, high=10_000)
+    per_category: int = setting(50, "items taken from each searched category", low=1, high=10_000)
     short_term: int = setting(500, "items taken from the whole pool by the short-term vector", low=1, high=100_000)
-    short_share: float = setting(0.05, "probability the merge gives to the short-term channel", low=0.0, high=1.0)
+    short_share: float = setting(0.02, "probability the merge gives to the short-term channel", low=0.0, high=1.0)
     results: int = setting(500, "R: items in an answer", low=1, high=100_000)
     exclude_seen: bool = setting(False, "never answer an item of the history; for shops where nobody rebuys")
 

@@ -5,8 +5,9 @@ becomes a distribution over items instead, and the answer ranks their mixture:
 
     P(i) = (1 - share) * y_c * (g_c * copy(i) + (1 - g_c) * softmax_c(s_i)) + share * softmax_pool(s_i)
 
-with c the item's category and the softmax of a search taken over what it returned (ULIM gives no merge rule [I]). What
-no channel found fills up the answer, the most frequent first, so that R results always come back while items remain.
+with c the item's category (ULIM gives no merge rule [I]). The softmax of the whole pool is taken over what the search
+returned, that of a category over all its items, as `normalizer.py` estimates their sum. What no channel found fills up
+the answer, the most frequent first, so that R results always come back while items remain.
 """
 
 from typing import NamedTuple
@@ -29,8 +30,9 @@ class Ranked(NamedTuple):
 
 
 def merge(*, copied_item: tf.Tensor, copied_probability: tf.Tensor, long_item: tf.Tensor, long_score: tf.Tensor,
-          generated_probability: tf.Tensor, short_item: tf.Tensor, short_score: tf.Tensor, short_share: float,
-          temperature: float, items: int, results: int, excluded: tf.Tensor | None = None) -> Ranked:
+          long_log_sum: tf.Tensor, generated_probability: tf.Tensor, short_item: tf.Tensor, short_score: tf.Tensor,
+          short_share: float, temperature: float, items: int, results: int,
+          excluded: tf.Tensor | None = None) -> Ranked:
     """Ranks what both channels found and fills up to R.
 
     Args:
@@ -38,6 +40,7 @@ def merge(*, copied_item: tf.Tensor, copied_probability: tf.Tensor, long_item: t
         copied_probability: float32 [B, n], y_c * g_c * a of each event.
         long_item: int64 [B, K, k], negative where nothing was found.
         long_score: float32 [B, K, k], dot products; -inf where nothing was found.
+        long_log_sum: float32 [B, K], log of what exp(score / temperature) sums to over all items of the category.
         generated_probability: float32 [B, K], y_c * (1 - g_c) of each category.
         short_item: int64 [B, k'], as `long_item`.
         short_score: float32 [B, k'].
@@ -50,8 +53,11 @@ def merge(*, copied_item: tf.Tensor, copied_probability: tf.Tensor, long_item: t
     users = tf.shape(short_item)[0]
     long_share = 1.0 - short_share
     copied = tf.math.log(tf.where(copied_item > 0, long_share * copied_probability, 0.0))
-    long = _log_softmax(long_score / temperature) + tf.math.log(long_share * generated_probability)[..., None]
-    short = _log_softmax(short_score / temperature) + tf.math.log(short_share)
+    long = _log_share(long_score / temperature, long_log_sum) + tf.math.log(
+        long_share * generated_probability)[..., None]
+    short_score = short_score / temperature
+    pool_log_sum = tf.reduce_logsumexp(tf.maximum(short_score, short_score.dtype.min), axis=-1)
+    short = _log_share(short_score, pool_log_sum) + tf.math.log(short_share)
     if excluded is None:
         excluded = tf.zeros([users, 0], tf.int64)
     fill = tf.minimum(results + tf.shape(excluded)[1], items)
@@ -68,10 +74,9 @@ def merge(*, copied_item: tf.Tensor, copied_probability: tf.Tensor, long_item: t
     return _top(*_once_each(item, score, channel), items, results)
 
 
-def _log_softmax(score: tf.Tensor) -> tf.Tensor:
-    """Over the last axis, -inf where nothing was found (also where nothing was found at all)."""
-    total = tf.reduce_logsumexp(tf.maximum(score, score.dtype.min), axis=-1, keepdims=True)
-    return tf.where(score > _NOT_FOUND, score - total, _NOT_FOUND)
+def _log_share(score: tf.Tensor, log_sum: tf.Tensor) -> tf.Tensor:
+    """Logs of the shares of scores [..., k] in what they are a part of [...]; -inf where nothing was found."""
+    return tf.where(score > _NOT_FOUND, score - log_sum[..., None], _NOT_FOUND)
 
 
 def _once_each(item: tf.Tensor, score: tf.Tensor, channel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -11,12 +11,14 @@ NONE = float("-inf")
 
 
 def run(long_item, long_score, probability, short_item, short_score, *, copied=(), share=0.25, temperature=1.0, items,
-        results, excluded=None):
+        results, excluded=None, log_sum=None):
     """One user; `copied` holds (item, probability) pairs."""
     return merge(
         copied_item=tf.constant([[item for item, _ in copied]], tf.int64, shape=[1, len(copied)]),
         copied_probability=tf.constant([[mass for _, mass in copied]], tf.float32, shape=[1, len(copied)]),
         long_item=tf.constant([long_item], tf.int64), long_score=tf.constant([long_score], tf.float32),
+        long_log_sum=tf.constant([log_sum or [np.log(np.exp(np.array(of_one) / temperature).sum() or 1.0)
+                                              for of_one in long_score]], tf.float32),
         generated_probability=tf.constant([probability], tf.float32), short_item=tf.constant([short_item], tf.int64),
         short_score=tf.constant([short_score], tf.float32), short_share=share, temperature=temperature, items=items,
         results=results, excluded=None if excluded is None else tf.constant([excluded], tf.int64))
@@ -31,6 +33,14 @@ def test_a_worked_example():
     assert got.channel[0].numpy().tolist() == [LONG_TERM, LONG_TERM, LONG_TERM, SHORT_TERM, BACKFILL, BACKFILL]
     assert got.count.numpy().tolist() == [6]
     assert (np.diff(got.score[0]) < 0).all()
+
+
+def test_items_that_were_not_returned_take_their_part():
+    """Category 1: scores log 3 and log 1 of a sum of 8; category 2 was returned whole."""
+    got = run([[1, 2], [3, 4]], [[np.log(3), 0.0], [0.0, 0.0]], [0.8, 0.2], [9], [0.0], share=0.0, items=9, results=4,
+              log_sum=[np.log(8), np.log(2)])
+    assert got.item[0].numpy().tolist() == [1, 2, 3, 4]
+    np.testing.assert_allclose(np.exp(got.score[0]), [0.3, 0.1, 0.1, 0.1], rtol=1e-5)
 
 
 def test_excluded_items_never_come_back_and_others_fill_up():
