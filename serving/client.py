@@ -28,6 +28,7 @@ _VALUE_FIELD = {
     types_pb2.DT_FLOAT: "float_val",
 }
 _EVENT_COLUMNS = ("user_id", "item_id", "timestamp")
+_EVENT_TYPE = "event_type"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +39,21 @@ class History:
         item_ids: one an event.
         timestamps: unix seconds, one an event.
         now: the moment that is asked about, unix seconds; 0 means the time of the newest event.
+        event_types: one an event, for a servable that tells them apart; None for one that does not.
     """
 
     item_ids: Sequence[str] = ()
     timestamps: Sequence[int] = ()
     now: int = 0
+    event_types: Sequence[str] | None = None
 
     def __post_init__(self):
         if len(self.item_ids) != len(self.timestamps):
             raise ValueError(f"item_ids and timestamps must be as many, got {len(self.item_ids)} item_ids "
                              f"and {len(self.timestamps)} timestamps")
+        if self.event_types is not None and len(self.event_types) != len(self.item_ids):
+            raise ValueError(f"item_ids and event_types must be as many, got {len(self.item_ids)} item_ids "
+                             f"and {len(self.event_types)} event_types")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,18 +151,22 @@ class Client:
 def _request(histories: Sequence[History]) -> predict_pb2.PredictRequest:
     """The inputs of the contract: [B, L] with L the longest history, shorter ones padded behind."""
     length = max(len(history.item_ids) for history in histories)
-    items, times = [], []
+    items, times, types = [], [], []
     for history in histories:
         padding = length - len(history.item_ids)
         items += [item.encode() for item in history.item_ids] + [b""] * padding
         times += [*history.timestamps] + [0] * padding
+        types += [one.encode() for one in history.event_types or [""] * len(history.item_ids)] + [b""] * padding
     batch = len(histories)
+    inputs = [
+        (contract.ITEM_ID, types_pb2.DT_STRING, (batch, length), items),
+        (contract.TIMESTAMP, types_pb2.DT_INT64, (batch, length), times),
+        (contract.LENGTH, types_pb2.DT_INT32, (batch,), [len(history.item_ids) for history in histories]),
+        (contract.NOW, types_pb2.DT_INT64, (batch,), [history.now for history in histories])]
+    if any(history.event_types is not None for history in histories):
+        inputs.append((contract.EVENT_TYPE, types_pb2.DT_STRING, (batch, length), types))
     request = predict_pb2.PredictRequest()
-    for name, dtype, shape, values in (
-            (contract.ITEM_ID, types_pb2.DT_STRING, (batch, length), items),
-            (contract.TIMESTAMP, types_pb2.DT_INT64, (batch, length), times),
-            (contract.LENGTH, types_pb2.DT_INT32, (batch,), [len(history.item_ids) for history in histories]),
-            (contract.NOW, types_pb2.DT_INT64, (batch,), [history.now for history in histories])):
+    for name, dtype, shape, values in inputs:
         tensor = request.inputs[name]
         tensor.dtype = dtype
         for size in shape:
@@ -204,7 +214,8 @@ def _flags() -> argparse.ArgumentParser:
     parser.add_argument("--server", default="127.0.0.1:8500", help="HOST:PORT of the gRPC interface")
     parser.add_argument("--history", required=True, help="CSV file with user_id, item_id and timestamp (unix seconds)")
     parser.add_argument("--user", help="whose events to take; may be left out if the file has one user")
-    parser.add_argument("--columns", default="", help="names in the file: user_id=..,item_id=..,timestamp=..")
+    parser.add_argument("--columns", default="", help="names in the file: user_id=..,item_id=..,timestamp=..; "
+                                                      "event_type=.. is sent only where it is named")
     parser.add_argument("--now", type=int, default=0, help="request time, unix seconds; 0: the newest event's")
     parser.add_argument("--top", type=int, default=20, help="how many to print")
     parser.add_argument("--model_name", default=contract.MODEL_NAME)
@@ -217,17 +228,17 @@ def _columns(mapping: str) -> dict[str, str]:
     columns = {name: name for name in _EVENT_COLUMNS}
     for pair in filter(None, mapping.split(",")):
         name, _, in_file = pair.partition("=")
-        if name not in columns or not in_file:
-            raise _UserError(f"--columns takes pairs such as item_id=product, for {', '.join(_EVENT_COLUMNS)}; "
-                             f"got {pair!r}")
+        if name not in (*_EVENT_COLUMNS, _EVENT_TYPE) or not in_file:
+            raise _UserError(f"--columns takes pairs such as item_id=product, for {', '.join(_EVENT_COLUMNS)} and "
+                             f"{_EVENT_TYPE}; got {pair!r}")
         columns[name] = in_file
     return columns
 
 
 def _read_history(file: str, user: str | None, columns: Mapping[str, str]) -> History:
-    events: dict[str, list[tuple[str, int]]] = {}
-    for user_id, item_id, timestamp in _read_events(file, columns):
-        events.setdefault(user_id, []).append((item_id, timestamp))
+    events: dict[str, list[tuple[str, int, str]]] = {}
+    for user_id, *event in _read_events(file, columns):
+        events.setdefault(user_id, []).append(event)
     if not events:
         raise _UserError(f"{file} has no events")
     if user is None and len(events) > 1:
@@ -235,11 +246,11 @@ def _read_history(file: str, user: str | None, columns: Mapping[str, str]) -> Hi
     if user is not None and user not in events:
         raise _UserError(f"{file} has no user {user!r}; it has {_some(events)}")
     [chosen] = [user] if user is not None else events
-    items, times = zip(*events[chosen])
-    return History(items, times)
+    items, times, types = zip(*events[chosen])
+    return History(items, times, event_types=types if _EVENT_TYPE in columns else None)
 
 
-def _read_events(file: str, columns: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
+def _read_events(file: str, columns: Mapping[str, str]) -> Iterator[tuple[str, str, int, str]]:
     try:
         with open(file, newline="", encoding="utf-8-sig") as lines:
             rows = csv.DictReader(lines, restval="")
@@ -249,7 +260,8 @@ def _read_events(file: str, columns: Mapping[str, str]) -> Iterator[tuple[str, s
                                  f"{', '.join(rows.fieldnames or ()) or 'none'}. Name yours with --columns")
             for row in rows:
                 user_id, item_id, timestamp = (row[columns[name]] for name in _EVENT_COLUMNS)
-                yield user_id, item_id, _unix_seconds(timestamp, f"{file}, line {rows.line_num}")
+                seconds = _unix_seconds(timestamp, f"{file}, line {rows.line_num}")
+                yield user_id, item_id, seconds, row.get(columns.get(_EVENT_TYPE), "")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _UserError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from error
 

@@ -13,6 +13,9 @@ Axes: B requests · L events · R items returned · K categories returned.
         channel      int32   [B, R]   0 long-term, 1 short-term, 2 backfill
         count        int32   [B]      how many of R are real
 
+A servable of a model that tells event types apart (`features.event_types`) takes one input more,
+    in  event_type string [B, L]
+
 `length` alone says which events are real, whatever stands in the padding. Events come in any order; among equal
 timestamps, in the order they happened. `now` 0 means the time of the newest event. Timestamps are unix seconds.
 """
@@ -25,6 +28,7 @@ SIGNATURE_PREDICT_CATEGORY = "predict_category"
 ITEM_ID = "item_id"
 TIMESTAMP = "timestamp"
 LENGTH = "length"
+EVENT_TYPE = "event_type"
 NOW = "now"
 
 SCORE = "score"

@@ -7,18 +7,19 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from serving import contract
-from ulim_tf import history
+from ulim_tf import features, history
 from ulim_tf.model import UlimModel
 from ulim_tf.retrieval.merge import merge
 from ulim_tf.retrieval.normalizer import CategoryNormalizer
 from ulim_tf.retrieval.scann_index import NO_ITEM, ScannIndex
 
-REQUEST = (
+_REQUEST = (
     tf.TensorSpec([None, None], tf.string, contract.ITEM_ID),
     tf.TensorSpec([None, None], tf.int64, contract.TIMESTAMP),
     tf.TensorSpec([None], tf.int32, contract.LENGTH),
     tf.TensorSpec([None], tf.int64, contract.NOW),
 )
+_TYPES = tf.TensorSpec([None, None], tf.string, contract.EVENT_TYPE)
 
 
 class _User(NamedTuple):
@@ -50,6 +51,13 @@ class Servable:
         self._item_of_id = _number_of_line(item_vocabulary)
         self._id_of_item = _Lines(item_vocabulary)
         self._id_of_category = _Lines(category_vocabulary)
+        types = model.settings.features.event_types
+        request = (*_REQUEST, _TYPES) if types else _REQUEST
+        self._number_of_type = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(
+            list(types), tf.range(1, len(types) + 1, dtype=tf.int64)), features.UNKNOWN) if types else None
+        self._recommend, self._predict_category = (
+            tf.function(answer, input_signature=request, autograph=False)
+            for answer in (self.recommend, self.predict_category))
 
     def save(self, directory: str) -> None:
         """Writes the SavedModel: the signatures and the variables, tables and index they read, nothing else."""
@@ -57,17 +65,17 @@ class Servable:
         # The variables alone: a Keras model saved as such would bring its training graph along.
         held.weights = self._model.inference_variables
         held.index, held.normalizer = self._index, self._normalizer
-        held.tables = [self._item_of_id, self._id_of_item, self._id_of_category]
+        held.tables = [table for table in (self._item_of_id, self._id_of_item, self._id_of_category,
+                                           self._number_of_type) if table]
         tf.saved_model.save(held, directory, signatures={
-            contract.SIGNATURE_RECOMMEND: self.recommend.get_concrete_function(),
-            contract.SIGNATURE_PREDICT_CATEGORY: self.predict_category.get_concrete_function(),
+            contract.SIGNATURE_RECOMMEND: self._recommend.get_concrete_function(),
+            contract.SIGNATURE_PREDICT_CATEGORY: self._predict_category.get_concrete_function(),
         })
 
-    @tf.function(input_signature=REQUEST, autograph=False)
-    def recommend(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor,
-                  now: tf.Tensor) -> dict[str, tf.Tensor]:
+    def recommend(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor,
+                  event_type: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         """`serving_default` of the contract."""
-        user = self._read(item_id, timestamp, length, now)
+        user = self._read(item_id, timestamp, length, now, event_type)
         config = self._model.settings
         subsequences = history.subsequences(user.events, user.rows, user.category, config.history)
         long = self._model.long_interests(user.short, user.category, subsequences)
@@ -96,22 +104,23 @@ class Servable:
             contract.COUNT: ranked.count,
         }
 
-    @tf.function(input_signature=REQUEST, autograph=False)
-    def predict_category(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor,
-                         now: tf.Tensor) -> dict[str, tf.Tensor]:
+    def predict_category(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor,
+                         event_type: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         """`predict_category` of the contract."""
-        user = self._read(item_id, timestamp, length, now)
+        user = self._read(item_id, timestamp, length, now, event_type)
         return {
             contract.CATEGORY_ID: self._id_of_category.lookup(user.category),
             contract.PROBABILITY: user.probability,
             contract.COPY_SHARE: tf.math.divide_no_nan(user.copied, user.probability),
         }
 
-    def _read(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor) -> _User:
+    def _read(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor,
+              event_type: tf.Tensor | None) -> _User:
         config = self._model.settings
         item = self._item_of_id.lookup(item_id) + 1
         sent = tf.where(tf.sequence_mask(length, tf.shape(item)[1]), item, NO_ITEM)
-        events = history.order_events(item, timestamp, length, now, config.history.long)
+        events = history.order_events(item, timestamp, length, now, config.history.long,
+                                      None if event_type is None else self._number_of_type.lookup(event_type))
         rows = history.group_by_category(events, self._model.embedding.item_category)
         moments = history.describe(events, rows, config.history)
         short = self._model.short_interest(moments)

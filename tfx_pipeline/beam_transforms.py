@@ -31,6 +31,7 @@ from tfx_pipeline import reading
 from tfx_pipeline.config import IngestConfig
 from tfx_pipeline.reading import CatalogRows, Rejected, Source
 from ulim_tf import features
+from ulim_tf.config import FeaturesConfig
 from ulim_tf.sequences import DAY_SECONDS, Events, Ids, UserHistory, held_out_baskets, histories
 
 REJECTED = "rejected"
@@ -80,18 +81,28 @@ class Ingest(beam.PTransform):
         events: the log.
         catalog: the catalogue; None derives it from the events before the cut.
         config: how to cut, keep and shuffle.
+        features_config: what the towers read.
+
+    Raises:
+        ValueError: types of events are told apart, but the log has none.
     """
 
-    def __init__(self, events: Source, catalog: Source | None, config: IngestConfig):
+    def __init__(self, events: Source, catalog: Source | None, config: IngestConfig,
+                 features_config: FeaturesConfig = FeaturesConfig()):
         super().__init__()
+        if features_config.event_types and "event_type" not in events.columns:
+            raise ValueError("features.event_types needs a column event_type in the log, which has only "
+                             f"{', '.join(events.columns)}. Map it with --columns event_type=ITS_NAME, or leave the "
+                             "setting out.")
+        self._features = features_config
         self._events = events
         self._catalog = catalog
         self._config = config
 
     @no_annotations  # Beam has no notion of several outputs
     def expand(self, root: beam.Pipeline) -> dict[str, PCollection]:
-        config, with_content = self._config, bool(self._catalog and self._catalog.content)
-        events, rejected, read_counts = root | "ReadEvents" >> _Read(self._events)
+        config = self._config
+        events, rejected, read_counts = root | "ReadEvents" >> _Read(self._events, bool(self._features.event_types))
         rejected, counts, listed = [rejected], [read_counts], None
         if self._catalog:
             rows, rejected_rows, read_counts = root | "ReadCatalog" >> _Read(self._catalog)
@@ -114,13 +125,13 @@ class Ingest(beam.PTransform):
             | "Shard" >> beam.FlatMap(shard_by_user, config.shards)
             | "GroupByShard" >> beam.GroupByKey()
             | "Users" >> beam.FlatMap(_user_examples, cut, AsSingleton(catalog), config.max_history, config.seed,
-                                      with_content)
+                                      self._features)
             .with_outputs(features.SPLIT_EVAL, _COUNTS, main=features.SPLIT_TRAIN))
         return {
             features.SPLIT_TRAIN: train,
             features.SPLIT_EVAL: held_out,
             features.SPLIT_CATALOG: catalog | "CatalogExamples" >> beam.FlatMap(
-                _catalog_examples, with_content),
+                _catalog_examples, self._features),
             REJECTED: rejected | "Rejected" >> beam.Flatten() | "RejectedLines" >> beam.FlatMap(_csv_lines),
             SUMMARY: (
                 [*counts, catalog_counts, user_counts]
@@ -133,9 +144,9 @@ class Ingest(beam.PTransform):
 class _Read(beam.PTransform):
     """Files -> chunks of good rows (Events or CatalogRows), lists of Rejected, Counters."""
 
-    def __init__(self, source: Source):
+    def __init__(self, source: Source, with_types: bool = False):
         super().__init__()
-        self._source = source
+        self._source, self._with_types = source, with_types
 
     @no_annotations  # Beam has no notion of several outputs
     def expand(self, root: beam.Pipeline) -> tuple[PCollection, PCollection, PCollection]:
@@ -143,11 +154,11 @@ class _Read(beam.PTransform):
             root
             | beam.Create(self._source.files)
             | beam.Reshuffle()
-            | beam.FlatMap(_read_file, self._source).with_outputs(REJECTED, _COUNTS, main="chunks"))
+            | beam.FlatMap(_read_file, self._source, self._with_types).with_outputs(REJECTED, _COUNTS, main="chunks"))
 
 
-def _read_file(path: str, source: Source) -> Iterator[Any]:
-    batches = (reading.read_events(path, source.columns) if source.kind == reading.EVENTS
+def _read_file(path: str, source: Source, with_types: bool) -> Iterator[Any]:
+    batches = (reading.read_events(path, source.columns, with_types) if source.kind == reading.EVENTS
                else reading.read_catalog(path, source.columns, source.content))
     for rows, rejected in batches:
         good = len(rows.item_id.code)
@@ -265,7 +276,7 @@ def _several(ids: Ids) -> int:
     return int(np.count_nonzero(np.bincount(ids.code) > 1))
 
 
-def _catalog_examples(catalog: Catalog, with_content: bool) -> Iterator[bytes]:
+def _catalog_examples(catalog: Catalog, features_config: FeaturesConfig) -> Iterator[bytes]:
     for start in range(0, len(catalog.item_id), _ITEMS_PER_EXAMPLE):
         chunk = slice(start, start + _ITEMS_PER_EXAMPLE)
         tokens = [features.split_tokens(joined) for joined in catalog.content[chunk]]
@@ -275,7 +286,7 @@ def _catalog_examples(catalog: Catalog, with_content: bool) -> Iterator[bytes]:
             features.CATALOG_TITLE: catalog.title[chunk],
             features.CATALOG_CONTENT: list(itertools.chain.from_iterable(tokens)),
             features.CATALOG_CONTENT_LENGTH: list(map(len, tokens)),
-        }, with_content)
+        }, features_config)
 
 
 # ---------------------------------------------------------------------------------------------------------------- users
@@ -292,18 +303,19 @@ def shard_by_user(events: Events, shards: int) -> Iterator[tuple[int, Events]]:
 
 
 def _user_examples(shard: tuple[int, Iterable[Events]], cut: int, catalog: Catalog, max_history: int,
-                   seed: int, with_content: bool) -> Iterator[Any]:
+                   seed: int, features_config: FeaturesConfig) -> Iterator[Any]:
     """Examples of the users of a shard: of split train as they are, of split eval and counts tagged."""
     events = Events.concat(list(shard[1]))
+    targets = events.of_types(features_config.target_event_types)
     held_out = {basket.user_id: basket
-                for basket in held_out_baskets(events, cut, _seen(events.item_id.value, catalog), seed)}
+                for basket in held_out_baskets(targets, cut, _seen(targets.item_id.value, catalog), seed)}
     before = _with_category_of(catalog, events.take(events.timestamp < cut))
     counts = Counter(events=len(events), users=len(events.user_id.value), held_out_baskets=len(held_out))
     for history in histories(before, max_history, seed):
-        stored = _stored(history)
+        stored = _stored(history, features_config.event_types)
         counts["train_users"] += 1
         counts["events_cut_by_max_history"] += history.events_cut
-        yield _example(stored, with_content)
+        yield _example(stored, features_config)
         basket = held_out.get(history.user_id)
         if basket is None:
             continue
@@ -315,7 +327,7 @@ def _user_examples(shard: tuple[int, Iterable[Events]], cut: int, catalog: Catal
                 **stored,
                 features.TARGET_ITEM: basket.target_item_id,
                 features.TARGET_TIMESTAMP: [basket.target_timestamp],
-            }, with_content))
+            }, features_config))
     yield TaggedOutput(_COUNTS, counts)
 
 
@@ -331,10 +343,11 @@ def _seen(item_id: np.ndarray, catalog: Catalog) -> np.ndarray:
 def _with_category_of(catalog: Catalog, before: Events) -> Events:
     """Events before the cut, whose items are all in the catalogue, with the catalogue's categories."""
     of_item = Ids.of(catalog.category_id[np.searchsorted(catalog.item_id, before.item_id.value)])
-    return Events(before.user_id, before.item_id, of_item.take(before.item_id.code), before.timestamp, before.group_id)
+    return Events(before.user_id, before.item_id, of_item.take(before.item_id.code), before.timestamp, before.group_id,
+                  before.event_type)
 
 
-def _stored(history: UserHistory) -> dict[str, Sequence[bytes] | np.ndarray]:
+def _stored(history: UserHistory, event_types: Sequence[str]) -> dict[str, Sequence[bytes] | np.ndarray]:
     return {
         features.USER_ID: [history.user_id],
         features.EVENT_ITEM: history.event_item_id,
@@ -343,15 +356,22 @@ def _stored(history: UserHistory) -> dict[str, Sequence[bytes] | np.ndarray]:
         features.EVENT_BASKET_START: history.event_basket_start,
         features.CATEGORY: history.category_id,
         features.CATEGORY_LENGTH: history.category_length,
+        features.EVENT_TYPE: features.number_types(history.event_type, event_types) if event_types else (),
     }
 
 
-def _example(values: Mapping[str, Sequence[Any] | np.ndarray], with_content: bool) -> bytes:
+def _example(values: Mapping[str, Sequence[Any] | np.ndarray], features_config: FeaturesConfig) -> bytes:
     example = tf.train.Example()
     feature = example.features.feature
-    for name in (*features.BYTES, *([features.CATALOG_CONTENT] if with_content else [])):
+    texts, integers = list(features.BYTES), list(features.INTEGERS)
+    if features_config.item_content:
+        texts.append(features.CATALOG_CONTENT)
+        integers.append(features.CATALOG_CONTENT_LENGTH)
+    if features_config.event_types:
+        integers.append(features.EVENT_TYPE)
+    for name in texts:
         feature[name].bytes_list.value.extend(values.get(name, ()))
-    for name in (*features.INTEGERS, *([features.CATALOG_CONTENT_LENGTH] if with_content else [])):
+    for name in integers:
         feature[name].int64_list.value.extend(values.get(name, ()))
     return example.SerializeToString(deterministic=True)
 

@@ -33,7 +33,7 @@ def create_pipeline(*, events: str, catalog: str | None, columns: Mapping[str, s
         metadata: connection to ML Metadata; an orchestrator may bring its own.
         beam_pipeline_args: for every Beam step.
     """
-    example_gen = EventExampleGen(events, catalog, columns, config.features.item_content, config.ingest,
+    example_gen = EventExampleGen(events, catalog, columns, config.features, config.ingest,
                                   rejected_dir=str(rejected))
     examples = example_gen.outputs["examples"]
 

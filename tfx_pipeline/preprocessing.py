@@ -24,6 +24,8 @@ def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:
         The same names with int64 indices for ids.
     """
     outputs = {name: inputs[name] for name in features.INTEGERS}
+    if features.EVENT_TYPE in inputs:
+        outputs[features.EVENT_TYPE] = inputs[features.EVENT_TYPE]
     shared = [(features.ITEM_VOCABULARY, _ITEMS), (features.CATEGORY_VOCABULARY, _CATEGORIES)]
     if features.CATALOG_CONTENT in inputs:
         outputs[features.CATALOG_CONTENT_LENGTH] = inputs[features.CATALOG_CONTENT_LENGTH]

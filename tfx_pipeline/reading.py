@@ -12,7 +12,7 @@ header and blank lines do not count, in TFRecord it is the record's number.
 Ids are read as text whatever their type (the integer 123 and the float 123.0 are both "123") and kept as they stand,
 surrounding spaces included, because a client sends them so. Timestamps are unix seconds: integers, floats (rounded
 down), numeric text, or a Parquet time or date. A row without `group_id` in a log that has groups goes into a basket of
-the user's ungrouped events of that second. `event_type` may be named in a mapping; it is not read yet.
+the user's ungrouped events of that second.
 """
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
@@ -39,8 +39,7 @@ from ulim_tf.sequences import Events, Ids
 EVENTS = "events"
 CATALOG = "catalog"
 REQUIRED = {EVENTS: ("user_id", "item_id", "category_id", "timestamp"), CATALOG: ("item_id", "category_id")}
-OPTIONAL = {EVENTS: ("group_id",), CATALOG: ("title",)}
-_NOT_READ_YET = ("event_type",)
+OPTIONAL = {EVENTS: ("group_id", "event_type"), CATALOG: ("title",)}
 
 BATCH_ROWS = 65_536
 _CSV_BLOCK_BYTES = 1 << 22
@@ -91,7 +90,7 @@ class Source:
 
 def check_mapping(columns: Mapping[str, str]) -> None:
     """Raises ValueError if the mapping has a name on its left that is not a standard one."""
-    standard = (*REQUIRED[EVENTS], *OPTIONAL[EVENTS], *OPTIONAL[CATALOG], *_NOT_READ_YET)
+    standard = (*REQUIRED[EVENTS], *OPTIONAL[EVENTS], *OPTIONAL[CATALOG])
     for name in columns:
         if name not in standard:
             raise ValueError(f"columns must map standard names to the file's names, got the unknown standard name "
@@ -136,28 +135,33 @@ def find(kind: str, pattern: str, columns: Mapping[str, str], content: Sequence[
     return Source(kind, files, located[0], tuple(content))
 
 
-def read_events(path: str, columns: Mapping[str, str]) -> Iterator[tuple[Events, list[Rejected]]]:
+def read_events(path: str, columns: Mapping[str, str],
+                with_types: bool = False) -> Iterator[tuple[Events, list[Rejected]]]:
     """Reads one file of an event log.
 
     Args:
         path: of the file.
         columns: standard name -> name in the file, as in `Source`.
+        with_types: whether event types are read; an event without one is of the type "".
 
     Yields:
         The good rows of a batch, and its bad ones.
     """
-    names = [*REQUIRED[EVENTS], *(["group_id"] if "group_id" in columns else [])]
+    optional = {"group_id": "group_id" in columns, "event_type": with_types}
+    names = [*REQUIRED[EVENTS], *(name for name, wanted in optional.items() if wanted)]
     for batch in _read(path, {name: columns[name] for name in names}):
         check = _Check(path, batch)
         ids = {name: check.required_text(name) for name in ("user_id", "item_id", "category_id")}
         timestamp = check.timestamp()
-        group = check.optional_text("group_id") if "group_id" in columns else None
+        group = check.optional_text("group_id") if optional["group_id"] else None
+        event_type = check.optional_text("event_type").fill_null("") if optional["event_type"] else None
         good, rejected = check.result()
         timestamp = timestamp[good]
         yield Events(
             **{name: _ids(column, good) for name, column in ids.items()},
             timestamp=timestamp,
             group_id=None if group is None else _group_ids(group, good, timestamp),
+            event_type=None if event_type is None else _ids(event_type, good),
         ), rejected
 
 

@@ -51,7 +51,8 @@ def run_fn(fn_args: FnArgs) -> None:
     popularity = data.popularity(_Events(train_files), items, config.training.recent_days)
     model.set_popularity(popularity.ever)
     model.compile()
-    dataset = data.training_dataset(train_files, tf.constant(catalog.item_category), config.history, config.training)
+    dataset = data.training_dataset(train_files, tf.constant(catalog.item_category), config.history, config.training,
+                                    config.features)
     every = math.ceil(fn_args.train_steps / _REPORTS)
     model.fit(dataset, steps_per_epoch=fn_args.train_steps, verbose=0, callbacks=[
         _StopAtNaN(config.training.learning_rate), _Progress(every),

@@ -79,6 +79,22 @@ class FeaturesConfig(Section):
 
     item_content: tuple[str, ...] = setting((), "columns of the catalogue, such as brand, whose values describe items; "
                                             "an item nobody bought yet has its vector from them")
+    event_types: tuple[str, ...] = setting((), "values of the log's event_type that are told apart, such as view and "
+                                           "buy; all others are one unknown type")
+    target_event_types: tuple[str, ...] = setting((), "those of event_types that are predicted; the rest is history "
+                                                  "only. Empty: every event is")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = [one for one in self.target_event_types if one not in self.event_types]
+        if unknown:
+            raise ValueError(f"FeaturesConfig.target_event_types must be among FeaturesConfig.event_types, got "
+                             f"{unknown[0]!r} beside {list(self.event_types)}. Add it there too.")
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """Numbers of the types that are predicted; empty: all events are."""
+        return tuple(1 + self.event_types.index(one) for one in self.target_event_types)
 
 
 @dataclasses.dataclass(frozen=True)

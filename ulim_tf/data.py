@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from ulim_tf import features, history
-from ulim_tf.config import HistoryConfig, TrainingConfig
+from ulim_tf.config import FeaturesConfig, HistoryConfig, TrainingConfig
 from ulim_tf.event_log import EventLog, HeldOut
 from ulim_tf.sequences import DAY_SECONDS
 
@@ -35,9 +35,10 @@ class StoredUsers:
 
     Args:
         stored: the int64 ragged features [U, L] and [U, N] of `ulim_tf/features.py`.
+        targets: types of the events that are predicted; empty: all are.
     """
 
-    def __init__(self, stored: dict[str, tf.RaggedTensor]):
+    def __init__(self, stored: dict[str, tf.RaggedTensor], targets: Sequence[int] = ()):
         item = stored[features.EVENT_ITEM].flat_values
         splits = tf.cast(stored[features.EVENT_ITEM].row_splits, tf.int64)
         user = tf.cast(stored[features.EVENT_ITEM].value_rowids(), tf.int64)
@@ -64,46 +65,55 @@ class StoredUsers:
         self._row_and_rank = row * self._most + rank  # ascending
         at = (tf.gather(self.splits, tf.boolean_mask(user, known)) + rank)[:, None]
         self._by_time = tf.scatter_nd(at, tf.range(tf.size(item, tf.int64)), tf.shape(item, tf.int64))
-        self._basket_by_time = tf.scatter_nd(at, basket, tf.shape(item, tf.int64))
-        opens_basket = tf.scatter_nd(at, tf.cast(rank == basket, tf.int64), tf.shape(item, tf.int64))
-        self._openings = tf.where(opens_basket > 0)[:, 0]
+        self.type = None
+        if features.EVENT_TYPE in stored:
+            self.type = tf.boolean_mask(stored[features.EVENT_TYPE].flat_values, known)
+
+        opening = tf.gather(self.splits, tf.boolean_mask(user, known)) + basket  # of the basket of each event
+        target = self._by_time
+        if targets:
+            predicted = tf.reduce_any(tf.gather(self.type, target)[:, None] == tf.constant(targets, tf.int64), axis=1)
+            target = tf.boolean_mask(target, predicted)
+        # By basket, in time order inside: baskets may interleave in time.
+        self._target = tf.gather(target, tf.argsort(tf.gather(opening, target), stable=True))
+        opening = tf.gather(opening, self._target)
+        self._openings, _, size = tf.unique_with_counts(opening, tf.int64)  # ascending, of baskets with a target
+        self._first_target = tf.cumsum(size, exclusive=True)
+        self._targets = size
         self._opening_splits = tf.searchsorted(self._openings, self.splits, out_type=tf.int64)
-        self._basket_size = tf.math.unsorted_segment_sum(
-            tf.ones_like(basket), tf.gather(self.splits, tf.boolean_mask(user, known)) + basket, tf.size(item))
 
     def lengths(self) -> tf.Tensor:
         """int64 [U], known events of each user."""
         return self.splits[1:] - self.splits[:-1]
 
     def baskets(self) -> tf.Tensor:
-        """int64 [U], baskets of each user."""
+        """int64 [U], baskets of each user that have a target."""
         return self._opening_splits[1:] - self._opening_splits[:-1]
 
     def basket_start(self, user: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         """int64 [B], rank of the first event of the user's basket of that number, 0 for the oldest."""
         return tf.gather(self._openings, tf.gather(self._opening_splits, user) + number) - tf.gather(self.splits, user)
 
-    def basket_size(self, user: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-        """int64 [B], events of the user's basket that starts at rank `start`."""
-        return tf.gather(self._basket_size, tf.gather(self.splits, user) + start)
+    def basket_targets(self, user: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        """int64 [B], targets of the user's basket of that number."""
+        return tf.gather(self._targets, tf.gather(self._opening_splits, user) + number)
 
     def time_of(self, user: tf.Tensor, rank: tf.Tensor) -> tf.Tensor:
         """int64 [B], unix seconds of the user's event."""
         return tf.gather(self.timestamp, tf.gather(self._by_time, tf.gather(self.splits, user) + rank))
 
-    def basket_items(self, user: tf.Tensor, start: tf.Tensor, skipped: tf.Tensor, most: int) -> dict[str, tf.Tensor]:
-        """Items of the basket that starts at rank `start`, `most` of them at the most, round from the one `skipped` to.
+    def basket_items(self, user: tf.Tensor, number: tf.Tensor, skipped: tf.Tensor, most: int) -> dict[str, tf.Tensor]:
+        """Targets of the basket of that number, `most` of them at the most, round from the one `skipped` to.
 
         Returns:
             target_item int64 [B, T] and target_real bool [B, T].
         """
-        size = self.basket_size(user, start)
+        size = self.basket_targets(user, number)[:, None]
         steps = tf.range(most, dtype=tf.int64)[None, :]
-        place = (tf.gather(self.splits, user) + start)[:, None] + (skipped[:, None] + steps) % size[:, None]
-        # Baskets may interleave in time: what lies between two events of one may belong to another.
-        real = (steps < size[:, None]) & (tf.gather(self._basket_by_time, place) == start[:, None])
-        return {TARGET_ITEM: tf.where(real, tf.gather(self.item, tf.gather(self._by_time, place)), features.UNKNOWN),
-                TARGET_REAL: real}
+        first = tf.gather(self._first_target, tf.gather(self._opening_splits, user) + number)
+        real = steps < size
+        place = tf.gather(self._target, first[:, None] + (skipped[:, None] + steps) % size)
+        return {TARGET_ITEM: tf.where(real, tf.gather(self.item, place), features.UNKNOWN), TARGET_REAL: real}
 
     def describe(self, user: tf.Tensor, rank: tf.Tensor, now: tf.Tensor, config: HistoryConfig) -> dict[str, tf.Tensor]:
         """The tensors of `history.describe` for users [B] just before their event of `rank` [B], at time `now` [B]."""
@@ -122,6 +132,7 @@ class StoredUsers:
         found = in_user & (end > start)
         newest = tf.gather(self.timestamp, tf.where(found, end - 1, 0))
         return {
+            **self._types(history.SHORT_TYPE, place, real),
             history.SHORT_ITEM: tf.where(real, tf.gather(self.item, place), 0),
             history.SHORT_AGE: history.age(tf.gather(self.timestamp, place), now, real),
             history.SHORT_LENGTH: length,
@@ -148,10 +159,14 @@ class StoredUsers:
         real = steps < length[:, :, None]
         place = tf.where(real, (end - length)[:, :, None] + steps, 0)
         return {
+            **self._types(history.SUBSEQUENCE_TYPE, place, real),
             history.SUBSEQUENCE_ITEM: tf.where(real, tf.gather(self.item, place), 0),
             history.SUBSEQUENCE_AGE: history.age(tf.gather(self.timestamp, place), now, real),
             history.SUBSEQUENCE_LENGTH: length,
         }
+
+    def _types(self, name: str, place: tf.Tensor, real: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {} if self.type is None else {name: tf.where(real, tf.gather(self.type, place), 0)}
 
     def _window(self, row: tf.Tensor, rank: tf.Tensor, long: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Where the events of a row begin and end that are among the newest `long` before `rank`."""
@@ -163,7 +178,7 @@ class StoredUsers:
 
 
 def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_config: HistoryConfig,
-                     config: TrainingConfig) -> tf.data.Dataset:
+                     config: TrainingConfig, features_config: FeaturesConfig = FeaturesConfig()) -> tf.data.Dataset:
     """An endless, seeded dataset of training batches.
 
     Args:
@@ -171,6 +186,7 @@ def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_con
         item_category: int64 [V + 1], the category of each item.
         history_config: S, M and L.
         config: batch shape and seed.
+        features_config: event types.
 
     Returns:
         Batches of `history.describe` and `history.subsequences` (K is T: the category of each target), with
@@ -185,18 +201,20 @@ def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_con
     users = tf.data.TFRecordDataset(list(files), compression_type="GZIP")
     users = users.shuffle(_SHUFFLE_USERS, seed=config.seed).repeat().batch(_users_in_batch(config))
 
+    spec = {**_STORED, features.EVENT_TYPE: tf.io.RaggedFeature(tf.int64)} if features_config.event_types else _STORED
+
     def cut(serialized: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        users = StoredUsers(tf.io.parse_example(serialized, _STORED))
-        return _moments(users, tf.where(users.lengths() > 0)[:, 0], seed, item_category, history_config, config)
+        users = StoredUsers(tf.io.parse_example(serialized, spec), features_config.targets)
+        return _moments(users, tf.where(users.baskets() > 0)[:, 0], seed, item_category, history_config, config)
 
     return _seeded(users, cut, config)
 
 
-def training_dataset_in_memory(log: EventLog, history_config: HistoryConfig,
-                               config: TrainingConfig) -> tf.data.Dataset:
+def training_dataset_in_memory(log: EventLog, history_config: HistoryConfig, config: TrainingConfig,
+                               features_config: FeaturesConfig = FeaturesConfig()) -> tf.data.Dataset:
     """As `training_dataset`, from a log in memory."""
-    users, item_category = _in_memory(log), tf.constant(log.item_category)
-    numbers = tf.data.Dataset.range(len(log.user_id))
+    users, item_category = _in_memory(log, features_config.targets), tf.constant(log.item_category)
+    numbers = tf.data.Dataset.from_tensor_slices(tf.where(users.baskets() > 0)[:, 0])
     numbers = numbers.shuffle(len(log.user_id), seed=config.seed).repeat().batch(_users_in_batch(config))
     return _seeded(numbers, lambda user, seed: _moments(users, user, seed, item_category, history_config, config),
                    config)
@@ -231,8 +249,9 @@ def held_out_dataset(log: EventLog, held: HeldOut, config: HistoryConfig, batch:
     return tf.data.Dataset.range(len(held.user)).batch(batch).map(cut, num_parallel_calls=1).prefetch(2)
 
 
-def _in_memory(log: EventLog) -> StoredUsers:
-    return StoredUsers({name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()})
+def _in_memory(log: EventLog, targets: Sequence[int] = ()) -> StoredUsers:
+    stored = {name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()}
+    return StoredUsers(stored, targets)
 
 
 class Popularity(NamedTuple):
@@ -271,11 +290,12 @@ def _seeded(users: tf.data.Dataset, cut: Callable[[tf.Tensor, tf.Tensor], dict[s
 
 def _moments(users: StoredUsers, user: tf.Tensor, seed: tf.Tensor, item_category: tf.Tensor,
              history_config: HistoryConfig, config: TrainingConfig) -> dict[str, tf.Tensor]:
-    """A batch: some baskets of each user int64 [n], who all have events."""
+    """A batch: some baskets of each user int64 [n], who all have targets."""
     user = tf.repeat(user, config.moments_per_user)
-    rank = users.basket_start(user, _below(tf.gather(users.baskets(), user), [seed, 0]))
+    basket = _below(tf.gather(users.baskets(), user), [seed, 0])
+    rank = users.basket_start(user, basket)
     now = users.time_of(user, rank)
-    targets = users.basket_items(user, rank, _below(users.basket_size(user, rank), [seed, 1]), config.targets)
+    targets = users.basket_items(user, basket, _below(users.basket_targets(user, basket), [seed, 1]), config.targets)
     wanted = tf.gather(item_category, targets[TARGET_ITEM])
     return {**users.describe(user, rank, now, history_config), **targets,
             **users.subsequences(user, rank, now, wanted, history_config)}

@@ -32,6 +32,7 @@ class EventLog:
         item: int64 [E], each user's in time order.
         timestamp: int64 [E], unix seconds.
         basket_start: int64 [E], rank of the first event of the event's basket among the user's.
+        event_type: int64 [E], as `features.number_types`; None where types are not told apart.
     """
 
     user_id: np.ndarray
@@ -45,6 +46,7 @@ class EventLog:
     item: np.ndarray
     timestamp: np.ndarray
     basket_start: np.ndarray
+    event_type: np.ndarray | None = None
 
     @property
     def items(self) -> int:
@@ -70,7 +72,9 @@ class EventLog:
         opens[1:] = (np.diff(user[order]) != 0) | (np.diff(category[order]) != 0)
         row = np.flatnonzero(opens)
         events, rows = np.diff(self.splits), np.bincount(user[row], minlength=len(self.user_id))
+        types = {} if self.event_type is None else {features.EVENT_TYPE: (self.event_type[order], events)}
         return {
+            **types,
             features.EVENT_ITEM: (self.item[order], events),
             features.EVENT_TIMESTAMP: (self.timestamp[order], events),
             features.EVENT_RANK: (rank[order], events),
@@ -103,14 +107,15 @@ class HeldOut:
 
 def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None = None, *, holdout_days: int = 28,
                   skip_days: int = 0, max_history: int = 5000, seed: int = 17,
-                  content: Sequence[str] = ()) -> tuple[EventLog, HeldOut]:
+                  content: Sequence[str] = (), event_types: Sequence[str] = (),
+                  target_event_types: Sequence[str] = ()) -> tuple[EventLog, HeldOut]:
     """Cuts a log at the last event minus `skip_days` and `holdout_days`: what came before, and each user's next basket.
 
     With `skip_days`, the newest days of the log are left out first: so a validation split does not see the test split.
 
     Args:
-        events: columns user_id, item_id, category_id, timestamp (unix seconds) and, if events come in baskets,
-            group_id; a DataFrame or a mapping of arrays.
+        events: columns user_id, item_id, category_id, timestamp (unix seconds), group_id if events come in baskets,
+            and event_type if types are told apart; a DataFrame or a mapping of arrays.
         catalog: columns item_id, category_id and perhaps title; overrules the log's categories. Of several rows of an
             item, the first by category, title and content counts. None takes from the log the category an item had
             last.
@@ -119,12 +124,14 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
         max_history: newest events of a user that are kept.
         seed: shuffles the items of a basket that share a timestamp.
         content: P columns of the catalogue that describe its items.
+        event_types: types that are told apart.
+        target_event_types: those of them that may be held out; empty: all events may.
 
     Raises:
         ValueError: a column is missing, columns differ in length, an id is missing, a timestamp is not in unix seconds,
             or nothing happened before the cut.
     """
-    log = _events(events)
+    log = _events(events, event_types)
     end = int(log.timestamp.max()) - skip_days * DAY_SECONDS
     cut = end - holdout_days * DAY_SECONDS
     if skip_days:
@@ -160,11 +167,14 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
         splits=np.append(0, np.cumsum([len(order) for order in by_time])),
         item=numbers(np.concatenate([one.event_item_id[at] for one, at in zip(histories, by_time)])),
         timestamp=np.concatenate([one.event_timestamp[at] for one, at in zip(histories, by_time)]),
-        basket_start=np.concatenate([one.event_basket_start[at] for one, at in zip(histories, by_time)]))
+        basket_start=np.concatenate([one.event_basket_start[at] for one, at in zip(histories, by_time)]),
+        event_type=features.number_types(np.concatenate(
+            [one.event_type[at] for one, at in zip(histories, by_time)]), event_types) if event_types else None)
 
     sold = set(before.item_id.value)
-    seen = np.array([item in sold for item in log.item_id.value])
-    baskets = list(sequences.held_out_baskets(log, cut, seen, seed))
+    targets = log.of_types(target_event_types)
+    seen = np.array([item in sold for item in targets.item_id.value], bool)
+    baskets = list(sequences.held_out_baskets(targets, cut, seen, seed))
     known = set(user_id)
     kept = [basket for basket in baskets if basket.user_id in known and len(basket.target_item_id)]
     return past, HeldOut(
@@ -176,11 +186,13 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
         items_unseen=sum(basket.items_unseen for basket in baskets))
 
 
-def _events(columns: Mapping[str, Any]) -> Events:
-    _check_columns("events", columns, ("user_id", "item_id", "category_id", "timestamp"))
+def _events(columns: Mapping[str, Any], event_types: Sequence[str]) -> Events:
+    types = ("event_type",) if event_types else ()
+    _check_columns("events", columns, ("user_id", "item_id", "category_id", "timestamp", *types))
     return Events(*(_ids("events", name, columns[name]) for name in ("user_id", "item_id", "category_id")),
                   _seconds(columns["timestamp"]),
-                  _ids("events", "group_id", columns["group_id"]) if "group_id" in columns else None)
+                  _ids("events", "group_id", columns["group_id"]) if "group_id" in columns else None,
+                  Ids.of(_filled(columns["event_type"])) if event_types else None)
 
 
 def _items(before: Events, catalog: Mapping[str, Any] | None, content: Sequence[str]) -> tuple[np.ndarray, ...]:

@@ -23,6 +23,10 @@ The catalogue is the split `catalog` of the same examples, many items an example
     catalog_category_id  bytes [n]
     catalog_title        bytes [n]  for people; may be empty
 
+    where `features.event_types` names types,
+
+    event_type           int64 [L]  per user: 1 for the first of them, 0 for any other
+
     and, where `features.item_content` names columns of the catalogue:
 
     catalog_content         bytes [sum of lengths]  "column=value" tokens, item after item
@@ -34,11 +38,16 @@ After Transform, ids are int64 indices into the shared vocabularies, under the s
 or category: never a padding mark (masks come from lengths alone), never retrieved, and dropped from histories.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+
 USER_ID = "user_id"
 EVENT_ITEM = "event_item_id"
 EVENT_TIMESTAMP = "event_timestamp"
 EVENT_RANK = "event_rank"
 EVENT_BASKET_START = "event_basket_start"
+EVENT_TYPE = "event_type"
 CATEGORY = "category_id"
 CATEGORY_LENGTH = "category_length"
 TARGET_ITEM = "target_item_id"
@@ -62,6 +71,13 @@ ITEM_VOCABULARY = "item_id"
 CATEGORY_VOCABULARY = "category_id"
 CONTENT_VOCABULARY = "content"
 UNKNOWN = 0
+
+
+def number_types(values: np.ndarray, event_types: Sequence[str]) -> np.ndarray:
+    """Event types, bytes (object) [...] -> int64 [...]: 1 for the first known type, 0 for an unknown one."""
+    number = {one.encode(): 1 + place for place, one in enumerate(event_types)}
+    distinct, code = np.unique(values, return_inverse=True)
+    return np.array([number.get(one, 0) for one in distinct], np.int64)[code]
 
 
 def split_tokens(joined: bytes) -> list[bytes]:

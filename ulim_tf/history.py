@@ -4,6 +4,7 @@
 
     short_item       int64 [B, S]   newest events of any category, oldest first
     short_age        int64 [B, S]   seconds before the moment
+    short_type       int64 [B, S]   if events have types
     short_length     int64 [B]      how many of S are real
     category         int64 [B, N]   distinct categories of the history, in any order
     category_count   int64 [B, N]   events of each; 0 marks padding
@@ -14,6 +15,7 @@ and, for each of K wanted categories:
 
     subsequence_item    int64 [B, K, M]   newest events of that category, oldest first
     subsequence_age     int64 [B, K, M]
+    subsequence_type    int64 [B, K, M]   if events have types
     subsequence_length  int64 [B, K]      0 where the history has none
 
 Padding holds 0; only the lengths and counts say what is real. Axes: see `ulim_tf/features.py`.
@@ -30,6 +32,7 @@ from ulim_tf.features import UNKNOWN
 
 SHORT_ITEM = "short_item"
 SHORT_AGE = "short_age"
+SHORT_TYPE = "short_type"
 SHORT_LENGTH = "short_length"
 CATEGORY = "category"
 CATEGORY_COUNT = "category_count"
@@ -37,6 +40,7 @@ CATEGORY_AGE = "category_age"
 CATEGORY_SPAN = "category_span"
 SUBSEQUENCE_ITEM = "subsequence_item"
 SUBSEQUENCE_AGE = "subsequence_age"
+SUBSEQUENCE_TYPE = "subsequence_type"
 SUBSEQUENCE_LENGTH = "subsequence_length"
 
 _AFTER_ALL = tf.int64.max
@@ -49,6 +53,7 @@ class Events(NamedTuple):
     timestamp: tf.Tensor  # int64 [B, L]
     length: tf.Tensor  # int64 [B]
     now: tf.Tensor  # int64 [B]
+    type: tf.Tensor | None  # int64 [B, L]; None where types are not told apart
 
 
 class CategoryRows(NamedTuple):
@@ -59,9 +64,11 @@ class CategoryRows(NamedTuple):
     category: tf.Tensor  # int64 [B, N] ascending; past the last row, larger than any category
     start: tf.Tensor  # int64 [B, N]
     end: tf.Tensor  # int64 [B, N]; start == end in padding
+    type: tf.Tensor | None  # int64 [B, L], as `item`
 
 
-def order_events(item: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor, long: int) -> Events:
+def order_events(item: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor, long: int,
+                 event_type: tf.Tensor | None = None) -> Events:
     """Drops padding and unknown items, sorts by time (stable) and keeps the newest `long` events.
 
     Args:
@@ -70,6 +77,7 @@ def order_events(item: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: 
         length: int [B], how many of L' are real; negative counts as 0 and more than L' as L'.
         now: int64 [B], 0 for the time of the newest event.
         long: L.
+        event_type: int64 [B, L'].
     """
     width = tf.shape(item)[1]
     real = (tf.range(width)[None, :] < tf.cast(length, tf.int32)[:, None]) & (item != UNKNOWN)
@@ -80,7 +88,8 @@ def order_events(item: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: 
     item, timestamp = tf.gather(item, order, batch_dims=1), tf.gather(timestamp, order, batch_dims=1)
     length = tf.minimum(known, long)
     last = _take(timestamp, length[:, None] - 1, length[:, None] > 0)[:, 0]
-    return Events(item, timestamp, length, tf.where(now == 0, last, now))
+    return Events(item, timestamp, length, tf.where(now == 0, last, now),
+                  None if event_type is None else tf.gather(event_type, order, batch_dims=1))
 
 
 def group_by_category(events: Events, item_category: tf.Tensor) -> CategoryRows:
@@ -108,6 +117,7 @@ def group_by_category(events: Events, item_category: tf.Tensor) -> CategoryRows:
         category=tf.where(found, _take(category, start, found), _AFTER_ALL),
         start=start,
         end=end,
+        type=None if events.type is None else tf.gather(events.type, order, batch_dims=1),
     )
 
 
@@ -119,7 +129,9 @@ def describe(events: Events, rows: CategoryRows, config: HistoryConfig) -> dict[
     position = (events.length - short_length)[:, None] + steps
     found = rows.end > rows.start
     newest = _take(rows.timestamp, rows.end - 1, found)
+    types = {} if events.type is None else {SHORT_TYPE: _take(events.type, position, real)}
     return {
+        **types,
         SHORT_ITEM: _take(events.item, position, real),
         SHORT_AGE: age(_take(events.timestamp, position, real), events.now, real),
         SHORT_LENGTH: short_length,
@@ -150,7 +162,9 @@ def subsequences(events: Events, rows: CategoryRows, wanted: tf.Tensor, config: 
     steps = tf.range(config.subsequence, dtype=tf.int64)[None, None, :]
     real = steps < length[:, :, None]
     position = (end - length)[:, :, None] + steps
+    types = {} if rows.type is None else {SUBSEQUENCE_TYPE: _take(rows.type, position, real)}
     return {
+        **types,
         SUBSEQUENCE_ITEM: _take(rows.item, position, real),
         SUBSEQUENCE_AGE: age(_take(rows.timestamp, position, real), events.now, real),
         SUBSEQUENCE_LENGTH: length,

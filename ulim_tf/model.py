@@ -62,7 +62,8 @@ class UlimModel(MomentModel):
         self.settings, self.items, self.categories, self.content, self.tokens = (
             config, items, categories, content, tokens)
         width, hidden = config.model.width, config.model.hidden
-        self.embedding = BehaviourEmbedding(items, categories, width, content, tokens, name="embedding")
+        self.embedding = BehaviourEmbedding(items, categories, width, content, tokens,
+                                            len(config.features.event_types), name="embedding")
         self.short_term = ShortTermEncoder(width, config.model.heads, name="short_term")
         self.long_term = LongTermAttention(width, name="long_term")
         self.item_gate = ItemGate(hidden, name="item_gate") if config.model.item_pointer else None
@@ -81,8 +82,11 @@ class UlimModel(MomentModel):
         row = {name: tf.ones([1, 1], tf.int64) for name in (
             history.SHORT_ITEM, history.SHORT_AGE, history.CATEGORY, history.CATEGORY_COUNT, history.CATEGORY_AGE,
             history.CATEGORY_SPAN, history.SUBSEQUENCE_LENGTH)}
-        subsequence = {name: tf.ones([1, 1, 1], tf.int64) for name in (
-            history.SUBSEQUENCE_ITEM, history.SUBSEQUENCE_AGE)}
+        names = [history.SUBSEQUENCE_ITEM, history.SUBSEQUENCE_AGE]
+        if self.settings.features.event_types:
+            row[history.SHORT_TYPE] = row[history.SHORT_ITEM]
+            names.append(history.SUBSEQUENCE_TYPE)
+        subsequence = {name: tf.ones([1, 1, 1], tf.int64) for name in names}
         self.sampler.build(None)
         self.built = True
         self.call({**row, history.SHORT_LENGTH: tf.ones([1], tf.int64)})
@@ -151,7 +155,8 @@ class UlimModel(MomentModel):
 
     def short_interest(self, moments: dict[str, tf.Tensor]) -> tf.Tensor:
         """q, what the newest behaviours say: [B, D]."""
-        behaviour = self.embedding(moments[history.SHORT_ITEM], moments[history.SHORT_AGE])
+        behaviour = self.embedding(moments[history.SHORT_ITEM], moments[history.SHORT_AGE],
+                                   moments.get(history.SHORT_TYPE))
         return self.short_term(behaviour, moments[history.SHORT_LENGTH])
 
     def short_vector(self, short: tf.Tensor) -> tf.Tensor:
@@ -178,8 +183,11 @@ class UlimModel(MomentModel):
         item, age = subsequences[history.SUBSEQUENCE_ITEM], subsequences[history.SUBSEQUENCE_AGE]
         real = tf.sequence_mask(length, tf.shape(item)[2])
         owner = tf.where(tf.reshape(real, [-1, tf.shape(item)[2]]))[:, 0]
+        event_type = subsequences.get(history.SUBSEQUENCE_TYPE)
+        if event_type is not None:
+            event_type = tf.boolean_mask(event_type, real)
         item, age = tf.boolean_mask(item, real), tf.boolean_mask(age, real)
-        category, behaviour = self.embedding.category(category), self.embedding(item, age)
+        category, behaviour = self.embedding.category(category), self.embedding(item, age, event_type)
         short = tf.broadcast_to(short[:, None, :], tf.shape(category))
         query = short
         if self.settings.model.long_term_query == "subsequence":
@@ -209,7 +217,8 @@ class UlimModel(MomentModel):
         short = self.short_interest(features)
         long = self.long_interests(tf.gather(short, owner), category[:, None], {
             name: tf.boolean_mask(features[name], real)[:, None] for name in (
-                history.SUBSEQUENCE_ITEM, history.SUBSEQUENCE_AGE, history.SUBSEQUENCE_LENGTH)})
+                history.SUBSEQUENCE_ITEM, history.SUBSEQUENCE_AGE, history.SUBSEQUENCE_TYPE,
+                history.SUBSEQUENCE_LENGTH) if name in features})
 
         def generated(vector: tf.Tensor, negatives: str) -> tf.Tensor:
             if negatives == "whole_pool":

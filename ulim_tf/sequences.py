@@ -64,6 +64,7 @@ class Events:
         user_id, item_id, category_id: Ids [E].
         timestamp: int64 [E], unix seconds.
         group_id: Ids [E], the basket of each event, its name unique within a user; None where the log has no groups.
+        event_type: Ids [E]; None where types are not told apart.
     """
 
     user_id: Ids
@@ -71,20 +72,29 @@ class Events:
     category_id: Ids
     timestamp: np.ndarray
     group_id: Ids | None = None
+    event_type: Ids | None = None
 
     def __len__(self) -> int:
         return len(self.timestamp)
 
     @classmethod
     def concat(cls, parts: Sequence["Events"]) -> "Events":
-        """The events of all parts, which all have groups or all have none."""
+        """The events of all parts, which all have groups and types or all have none."""
         return cls(
             user_id=Ids.concat([part.user_id for part in parts]),
             item_id=Ids.concat([part.item_id for part in parts]),
             category_id=Ids.concat([part.category_id for part in parts]),
             timestamp=np.concatenate([part.timestamp for part in parts]),
             group_id=None if parts[0].group_id is None else Ids.concat([part.group_id for part in parts]),
+            event_type=None if parts[0].event_type is None else Ids.concat([part.event_type for part in parts]),
         )
+
+    def of_types(self, types: Sequence[str]) -> "Events":
+        """The events of these types; all events if there are none."""
+        if not types:
+            return self
+        wanted = np.isin(self.event_type.value, [one.encode() for one in types])
+        return self.take(wanted[self.event_type.code])
 
     def take(self, index: np.ndarray) -> "Events":
         """The events at `index`: positions or a mask."""
@@ -94,6 +104,7 @@ class Events:
             category_id=self.category_id.take(index),
             timestamp=self.timestamp[index],
             group_id=None if self.group_id is None else self.group_id.take(index),
+            event_type=None if self.event_type is None else self.event_type.take(index),
         )
 
 
@@ -102,6 +113,7 @@ class UserHistory:
     """One user as stored; the arrays are named and laid out as in `ulim_tf/features.py`.
 
     Attributes:
+        event_type: bytes (object) [L]; None where types are not told apart.
         events_cut: how many of the user's oldest events were left out.
     """
 
@@ -112,6 +124,7 @@ class UserHistory:
     event_basket_start: np.ndarray
     category_id: np.ndarray
     category_length: np.ndarray
+    event_type: np.ndarray | None
     events_cut: int
 
 
@@ -157,6 +170,7 @@ def histories(events: Events, max_history: int, seed: int) -> Iterator[UserHisto
 
     item, timestamp = kept.item_id.decode()[by_category], kept.timestamp[by_category]
     rank, basket_start = rank[by_category], basket_start[by_category]
+    event_type = None if kept.event_type is None else kept.event_type.decode()[by_category]
     for index, user_id in enumerate(kept.user_id.value):
         mine = slice(bounds[index], bounds[index + 1])
         my_rows = slice(row_bounds[index], row_bounds[index + 1])
@@ -168,6 +182,7 @@ def histories(events: Events, max_history: int, seed: int) -> Iterator[UserHisto
             event_basket_start=basket_start[mine],
             category_id=row_category[my_rows],
             category_length=row_length[my_rows],
+            event_type=None if event_type is None else event_type[mine],
             events_cut=int(total[index] - (mine.stop - mine.start)),
         )
 

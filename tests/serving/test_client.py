@@ -150,7 +150,7 @@ def test_one_user_needs_no_flag_and_columns_may_have_other_names(served, tmp_pat
     ("user_id,item_id,timestamp\nu1,a,99999999999999999999\n", (), "got '99999999999999999999'"),
     (b"user_id,item_id,timestamp\nu1,\xff,1\n", (), "cannot read"),
     (TWO_USERS, ("--columns", "item=product"), "--columns takes pairs such as item_id=product, for user_id, item_id, "
-                                               "timestamp; got 'item=product'"),
+                                               "timestamp and event_type; got 'item=product'"),
     (TWO_USERS, ("--user", "u1", "--model_name", "other"), "answered NOT_FOUND: Servable not found for request"),
 ])
 def test_the_command_says_in_one_line_what_is_wrong(served, tmp_path, capsys, text, flags, message):

@@ -43,6 +43,29 @@ def exported(tmp_path_factory):
     return version
 
 
+def test_event_types_are_an_input_where_they_are_told_apart(tmp_path):
+    tf.keras.utils.set_random_seed(3)
+    config = dataclasses.replace(CONFIG, features=settings.FeaturesConfig(event_types=("view", "buy")))
+    model = UlimModel(config, ITEMS, CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    model.embedding.type_table.assign(np.random.default_rng(0).normal(size=[3, 8]))
+    export_servable(model, write_lines(tmp_path / "items", "item ", ITEMS),
+                    write_lines(tmp_path / "categories", "category ", CATEGORIES), str(tmp_path / "1"))
+    servable = tf.saved_model.load(str(tmp_path / "1"))
+    items, times = history(6)
+    for name in ("serving_default", "predict_category"):
+        def ask(types: list[str], padding=0, name=name) -> np.ndarray:
+            answer = servable.signatures[name](
+                **request([items], [times], padding=("", 0, padding)),
+                event_type=tf.constant([types + ["buy"] * padding]))
+            return answer["score" if name == "serving_default" else "probability"].numpy()
+
+        viewed = ask(["view"] * 6)
+        assert not np.allclose(viewed, ask(["buy"] * 6))
+        np.testing.assert_allclose(viewed, ask(["view"] * 6, padding=3), rtol=1e-4)
+        np.testing.assert_allclose(ask(["returned"] * 6), ask([""] * 6), rtol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def signatures(exported):
     loaded = tf.saved_model.load(str(exported))

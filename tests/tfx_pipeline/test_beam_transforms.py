@@ -10,6 +10,7 @@ from tfx_pipeline import reading
 from tfx_pipeline.beam_transforms import Ingest, ItemCategories, make_catalog
 from tfx_pipeline.config import IngestConfig
 from tfx_pipeline.reading import CatalogRows
+from ulim_tf.config import FeaturesConfig
 from ulim_tf.sequences import Ids
 
 import tensorflow as tf  # isort: skip  after tfx_pipeline, which selects Keras 2
@@ -58,15 +59,16 @@ def decode(record, more_bytes=frozenset(), more_integers=frozenset()):
     return {name: value for name, value in values.items() if value}
 
 
-def ingest(directory, rows, catalog=None, content=(), **config):
+def ingest(directory, rows, catalog=None, content=(), types=(), targets=(), **config):
     """The splits as sorted serialized examples, the sorted rejected lines and the summary."""
-    write_rows(directory / "events.csv", rows)
+    write_rows(directory / "events.csv", rows, [*HEADER, "event_type"] if types else HEADER)
     sources = [reading.find(reading.EVENTS, str(directory / "events.csv"), {}), None]
     if catalog:
         write_rows(directory / "catalog.csv", catalog, ["item_id", "category_id", "title", *content])
         sources[1] = reading.find(reading.CATALOG, str(directory / "catalog.csv"), {}, content)
     with beam.Pipeline() as pipeline:
-        outputs = pipeline | Ingest(*sources, IngestConfig(**{"holdout_days": 2} | config))
+        outputs = pipeline | Ingest(*sources, IngestConfig(**{"holdout_days": 2} | config),
+                                     FeaturesConfig(tuple(content), tuple(types), tuple(targets)))
         COLLECTED.clear()
         for name, output in outputs.items():
             output | name >> beam.Map(collect, name)
@@ -141,6 +143,25 @@ def test_content_is_stored_item_after_item(tmp_path):
     assert stored["catalog_content_length"] == [2, 0, 0, 1]
     for split in ("train", "eval"):
         assert all(not names[0] & decode(record, *names).keys() for record in found[split])
+
+
+def test_types_are_numbered_and_only_targets_are_held_out(tmp_path):
+    types = ["view", "buy", "buy", "view", "buy", "return", "buy", "", "buy"]
+    found = ingest(tmp_path, [(*row, one) for row, one in zip(ROWS, types)], types=["view", "buy"], targets=["buy"])
+    ann, bob = sorted((decode(user, more_integers={"event_type"}) for user in found["train"]),
+                      key=lambda user: user["user_id"])
+    assert ann["event_item_id"] == [b"rye", b"milk", b"milk"] and ann["event_type"] == [2, 1, 2]
+    assert bob["event_type"] == [0]
+    held_out, = (decode(user, more_integers={"event_type"}) for user in found["eval"])
+    # Of the basket after the cut, tea was viewed only, and "gone" was returned.
+    assert held_out["target_item_id"] == [b"milk"]
+
+
+def test_types_without_a_column_are_refused(tmp_path):
+    write_rows(tmp_path / "events.csv", ROWS)
+    with pytest.raises(ValueError, match=r"features\.event_types needs a column event_type in the log, which has on"):
+        Ingest(reading.find(reading.EVENTS, str(tmp_path / "events.csv"), {}), None, IngestConfig(),
+               FeaturesConfig(event_types=("buy",)))
 
 
 def item_categories(*rows):

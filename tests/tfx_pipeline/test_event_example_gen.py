@@ -8,9 +8,11 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx_pipeline.components.event_example_gen.component import EventExampleGen
 from tfx_pipeline.components.event_example_gen.executor import check
 from tfx_pipeline.config import IngestConfig
+from ulim_tf.config import FeaturesConfig
 
 import tensorflow as tf  # isort: skip  after tfx_pipeline, which selects Keras 2
 
+BRAND = FeaturesConfig(item_content=("brand",))
 DAY = 86400
 HEADER = ["household", "item_id", "category_id", "timestamp"]
 COLUMNS = {"user_id": "household"}
@@ -66,7 +68,7 @@ def test_a_run_is_cached_until_a_file_changes(log):
 
 def test_every_argument_is_part_of_the_cache_key():
     base = {"events": "log.csv", "catalog": "items.csv", "columns": COLUMNS, "config": IngestConfig()}
-    changes = [{}, {"events": "other.csv"}, {"catalog": None}, {"columns": {}}, {"content": ["brand"]},
+    changes = [{}, {"events": "other.csv"}, {"catalog": None}, {"columns": {}}, {"features_config": BRAND},
                {"config": IngestConfig(seed=1)}]
     keys = {json.dumps(EventExampleGen(**base | change).exec_properties, sort_keys=True) for change in changes}
     assert len(keys) == len(changes)
@@ -110,7 +112,7 @@ def test_a_run_that_read_too_little_is_stopped(tmp_path, found, message):
     ({"columns": {"household": "user_id"}}, "unknown standard name 'household'"),
     ({"columns": {}}, "must have a column for 'user_id'.*'household'"),
     ({"events": "log.txt"}, "extension must be one of"),
-    ({"content": ["brand"]}, "features.item_content needs a catalogue with the columns brand, got none"),
+    ({"features_config": BRAND}, "features.item_content needs a catalogue with the columns brand, got none"),
     ({"catalog": "nowhere/*.parquet"}, "catalog must name at least one file, but no file matches"),
 ])
 def test_wrong_arguments_are_refused(log, arguments, message):

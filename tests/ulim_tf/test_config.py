@@ -30,6 +30,8 @@ def test_whole_numbers_are_taken_for_fractions():
     ({"features": {"item_content": "brand"}}, "FeaturesConfig.item_content must be tuple, got 'brand'"),
     ({"features": {"item_content": [1]}}, "FeaturesConfig.item_content must hold names, got 1"),
     ({"features": {"item_content": ["a", "b", "a"]}}, "FeaturesConfig.item_content must name each once, got 'a' twice"),
+    ({"features": {"event_types": ["view"], "target_event_types": ["buy"]}},
+     r"target_event_types must be among FeaturesConfig.event_types, got 'buy' beside \['view'\]"),
     ({"model": {"heads": 3}}, "ModelConfig.heads must divide ModelConfig.width, got 3 heads and width 64"),
     ({"loss": {"short_negatives": "both"}},
      "LossConfig.short_negatives must be one of whole_pool, in_category, got 'both'"),

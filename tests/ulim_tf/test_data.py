@@ -7,7 +7,8 @@ import tensorflow as tf
 from tests.ulim_tf.examples import item_categories, small_log, write_users
 from tests.ulim_tf.test_history_parity import read_moment
 from ulim_tf import data, history
-from ulim_tf.config import HistoryConfig, TrainingConfig
+from ulim_tf.config import FeaturesConfig, HistoryConfig, TrainingConfig
+from ulim_tf.event_log import split_by_time
 
 ITEM_CATEGORY = item_categories(items=6, categories=3)
 HISTORY = HistoryConfig(long=10, short=4, subsequence=3)
@@ -50,6 +51,30 @@ def test_the_baskets_of_a_user_are_drawn_alike_however_large(tmp_path):
 def test_a_batch_of_users_without_known_events_is_empty(tmp_path):
     for batch in batches(tmp_path, 2, [[[0, 0]]]):
         assert batch[data.TARGET_ITEM].shape == (0, 2)
+
+
+def test_only_events_of_a_target_type_are_predicted():
+    """Odd items are viewed and even ones bought; user u1 buys nothing. Views may share a basket."""
+    rows = [("u0", item, day, basket) for day, basket, items in (
+        (1, "a", (1, 3)), (2, "b", (2, 4, 6)), (3, "c", (5, 8, 7, 10))) for item in items]
+    rows += [("u1", item, 2, "d") for item in (1, 3)] + [("u2", 2, 90, "e")]
+    user, item, day, basket = map(np.array, zip(*rows))
+    types = {"event_types": ("view", "buy"), "target_event_types": ("buy",)}
+    log, _ = split_by_time({
+        "user_id": user, "item_id": item, "category_id": item % 3, "timestamp": 86_400 * day, "group_id": basket,
+        "event_type": np.where(item % 2, "view", "buy")}, **types)
+    dataset = data.training_dataset_in_memory(
+        log, HistoryConfig(long=10, short=9, subsequence=3),
+        TrainingConfig(moments=4, moments_per_user=4, targets=4), FeaturesConfig(**types))
+    expected = {(("1", 1), ("3", 1)): {"2", "4", "6"},
+                (("1", 1), ("2", 2), ("3", 1), ("4", 2), ("6", 2)): {"8", "10"}}
+    seen = {}
+    for batch in dataset.take(30).as_numpy_iterator():
+        for row, length in enumerate(batch[history.SHORT_LENGTH]):
+            events = zip(batch[history.SHORT_ITEM][row, :length], batch[history.SHORT_TYPE][row, :length])
+            seen.setdefault(tuple(sorted((log.item_id[one], kind) for one, kind in events)), set()).update(
+                log.item_id[batch[data.TARGET_ITEM][row][batch[data.TARGET_REAL][row]]])
+    assert seen == expected
 
 
 def test_the_same_seed_gives_the_same_batches(tmp_path):

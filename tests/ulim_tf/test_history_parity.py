@@ -15,6 +15,11 @@ ITEM_CATEGORY = [0, 1, 1, 1, 2, 2, 3, 4, 5, 6]  # item 0 is the unknown one
 SEED = 3
 
 
+def kind(item, timestamp):
+    """The type that an event has here, so that a type which slipped to another event shows."""
+    return (7 * item + timestamp) % 4
+
+
 def log(rows: list[tuple[int, int, int]]) -> sequences.Events:
     """(item, timestamp, group) rows of one user; unknown items keep a category of their own in the log."""
     item, timestamp, group = (np.array(column, np.int64) for column in zip(*rows))
@@ -24,7 +29,8 @@ def log(rows: list[tuple[int, int, int]]) -> sequences.Events:
         item_id=sequences.Ids.of([f"{i}".encode() for i in item]),
         category_id=sequences.Ids.of([f"{c}".encode() for c in category]),
         timestamp=timestamp,
-        group_id=sequences.Ids.of([f"{g}".encode() for g in group]))
+        group_id=sequences.Ids.of([f"{g}".encode() for g in group]),
+        event_type=sequences.Ids.of([f"{k}".encode() for k in kind(item, timestamp)]))
 
 
 def stored(users: list[sequences.UserHistory]) -> StoredUsers:
@@ -36,7 +42,7 @@ def stored(users: list[sequences.UserHistory]) -> StoredUsers:
 
     return StoredUsers({name: ragged(name) for name in (
         features.EVENT_ITEM, features.EVENT_TIMESTAMP, features.EVENT_RANK, features.EVENT_BASKET_START,
-        features.CATEGORY, features.CATEGORY_LENGTH)})
+        features.EVENT_TYPE, features.CATEGORY, features.CATEGORY_LENGTH)})
 
 
 def time_order(user: sequences.UserHistory) -> list[oracles.Event]:
@@ -46,12 +52,14 @@ def time_order(user: sequences.UserHistory) -> list[oracles.Event]:
     return events
 
 
-def read_moment(tensors: dict[str, tf.Tensor], wanted: list[int]) -> dict[str, object]:
-    """The first row of the model's tensors, without padding, in the reference's form."""
+def read_moment(tensors: dict[str, tf.Tensor], wanted: list[int], now: int = 0) -> dict[str, object]:
+    """The first row of the model's tensors, without padding, in the reference's form; types are checked on the way."""
     t = {name: value.numpy()[0] for name, value in tensors.items()}
 
-    def pairs(item: np.ndarray, age: np.ndarray, length: int) -> list[tuple[int, int]]:
+    def pairs(item: np.ndarray, age: np.ndarray, length: int, types: np.ndarray | None) -> list[tuple[int, int]]:
         assert not item[length:].any() and not age[length:].any(), "padding must hold 0"
+        if types is not None:
+            assert types[:length].tolist() == kind(item, now - age)[:length].tolist() and not types[length:].any()
         return list(zip(item[:length].tolist(), age[:length].tolist()))
 
     rows = zip(*(t[name].tolist() for name in (
@@ -59,11 +67,14 @@ def read_moment(tensors: dict[str, tf.Tensor], wanted: list[int]) -> dict[str, o
     rows = [row for row in rows if row[1] > 0]
     assert len({row[0] for row in rows}) == len(rows), "a category stands in one row only"
     return {
-        "short": pairs(t[history.SHORT_ITEM], t[history.SHORT_AGE], int(t[history.SHORT_LENGTH])),
+        "short": pairs(t[history.SHORT_ITEM], t[history.SHORT_AGE], int(t[history.SHORT_LENGTH]),
+                       t.get(history.SHORT_TYPE)),
         "categories": {category: (count, age, span) for category, count, age, span in rows},
         "subsequences": [
             pairs(t[history.SUBSEQUENCE_ITEM][k], t[history.SUBSEQUENCE_AGE][k],
-                  int(t[history.SUBSEQUENCE_LENGTH][k])) for k in range(len(wanted))]}
+                  int(t[history.SUBSEQUENCE_LENGTH][k]),
+                  t[history.SUBSEQUENCE_TYPE][k] if history.SUBSEQUENCE_TYPE in t else None)
+            for k in range(len(wanted))]}
 
 
 def from_store(users: StoredUsers, user: int, rank: int, now: int, wanted: list[int],
@@ -71,7 +82,8 @@ def from_store(users: StoredUsers, user: int, rank: int, now: int, wanted: list[
     place = [tf.constant([value], tf.int64) for value in (user, rank, now)]
     tensors = {**users.describe(*place, config),
                **users.subsequences(*place, tf.constant([wanted], tf.int64), config)}
-    return read_moment(tensors, wanted)
+    assert history.SHORT_TYPE in tensors and history.SUBSEQUENCE_TYPE in tensors
+    return read_moment(tensors, wanted, now)
 
 
 def from_request(events: list[oracles.Event], now: int, wanted: list[int], config: HistoryConfig,
@@ -86,11 +98,13 @@ def from_request(events: list[oracles.Event], now: int, wanted: list[int], confi
     timestamp = [event.timestamp for event in sent] + [padding[1]] * padding[2]
     ordered = history.order_events(
         tf.constant([item], tf.int64), tf.constant([timestamp], tf.int64), tf.constant([len(events)]),
-        tf.constant([now], tf.int64), config.long)
+        tf.constant([now], tf.int64), config.long,
+        tf.constant([[kind(one, time) for one, time in zip(item, timestamp)]], tf.int64))
     rows = history.group_by_category(ordered, tf.constant(ITEM_CATEGORY, tf.int64))
     tensors = {**history.describe(ordered, rows, config),
                **history.subsequences(ordered, rows, tf.constant([wanted], tf.int64), config)}
-    return read_moment(tensors, wanted)
+    assert history.SHORT_TYPE in tensors and history.SUBSEQUENCE_TYPE in tensors
+    return read_moment(tensors, wanted, now)
 
 
 ROW = st.tuples(st.integers(0, 9), st.integers(1, 40), st.integers(0, 5))

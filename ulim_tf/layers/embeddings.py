@@ -1,4 +1,4 @@
-"""Behaviours and candidates as vectors: x_j = e_item + e_category + e_recency (ULIM, section CHDIL [I]).
+"""Behaviours and candidates as vectors: x_j = e_item + e_category + e_recency + e_type (ULIM, section CHDIL [I]).
 
 An item's own part is the sum of a row of its own and of one for each content token, so that an item nobody bought yet
 stands with those that share its content [I].
@@ -20,12 +20,14 @@ class BehaviourEmbedding(keras.layers.Layer):
         width: D.
         content: A, known content tokens; 0 for items without content.
         tokens: P, most tokens an item has.
+        event_types: known types of events; 0 where types are not told apart.
     """
 
-    def __init__(self, items: int, categories: int, width: int, content: int = 0, tokens: int = 0, **kwargs):
+    def __init__(self, items: int, categories: int, width: int, content: int = 0, tokens: int = 0,
+                 event_types: int = 0, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.items, self.categories, self.width = items, categories, width
-        self.content, self.tokens = content, tokens
+        self.content, self.tokens, self.event_types = content, tokens, event_types
 
     def build(self, _: tf.TensorShape) -> None:
         def table(name: str, rows: int) -> tf.Variable:
@@ -38,6 +40,8 @@ class BehaviourEmbedding(keras.layers.Layer):
             self.content_table = table("content", self.content + 1)
             self.item_content = self.add_weight("item_content", [self.items + 1, self.tokens], tf.int64,
                                                 trainable=False, initializer="zeros")
+        if self.event_types:
+            self.type_table = table("event_type", self.event_types + 1)
         self.category_table = table("category", self.categories + 1)
         self.recency_table = table("recency", _RECENCY_BUCKETS)
         self.recency_bias_table = self.add_weight("recency_bias", [_RECENCY_BUCKETS], initializer="zeros")
@@ -79,9 +83,10 @@ class BehaviourEmbedding(keras.layers.Layer):
         """What its age alone adds to a behaviour's attention: int64 [...] -> float32 [...]."""
         return tf.gather(self.recency_bias_table, _recency_bucket(age))
 
-    def call(self, item: tf.Tensor, age: tf.Tensor) -> tf.Tensor:
-        """Behaviours: items int64 [...] and their ages int64 [...] -> float32 [..., D]."""
-        return self._behaviour(item) + self.recency(age)
+    def call(self, item: tf.Tensor, age: tf.Tensor, event_type: tf.Tensor | None = None) -> tf.Tensor:
+        """Behaviours: items int64 [...], their ages int64 [...] and types int64 [...] -> float32 [..., D]."""
+        behaviour = self._behaviour(item) + self.recency(age)
+        return behaviour if event_type is None else behaviour + tf.gather(self.type_table, event_type)
 
 
 def _recency_bucket(age: tf.Tensor) -> tf.Tensor:

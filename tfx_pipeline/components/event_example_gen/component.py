@@ -5,7 +5,7 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from google.protobuf import any_pb2, wrappers_pb2
 from tfx.components.example_gen.component import FileBasedExampleGen
@@ -16,6 +16,7 @@ from tfx_pipeline import reading
 from tfx_pipeline.components.event_example_gen.executor import EventExampleGenExecutor
 from tfx_pipeline.config import IngestConfig
 from ulim_tf import features
+from ulim_tf.config import FeaturesConfig
 
 
 class EventExampleGen(FileBasedExampleGen):
@@ -28,30 +29,32 @@ class EventExampleGen(FileBasedExampleGen):
         events: path or glob pattern of the log's files; see `tfx_pipeline/reading.py` for formats and columns.
         catalog: the same of the catalogue's files; None derives the catalogue from the log.
         columns: standard column name -> name in the files, for those that differ.
-        content: columns of the catalogue that describe its items.
+        features_config: what the towers read of the log and the catalogue.
         config: how the log is checked, cut and split.
         rejected_dir: where a run that stops leaves its `rejected.csv`, since TFX deletes the artifact of a failed run;
             None: the folder `rejected` beside the component's examples.
 
     Raises:
-        ValueError: an unknown file extension, an unknown standard name in `columns`, or `content` without a catalogue.
+        ValueError: an unknown file extension, an unknown standard name in `columns`, or content without a catalogue.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EventExampleGenExecutor)
 
     def __init__(self, events: str, catalog: str | None = None, columns: Mapping[str, str] | None = None,
-                 content: Sequence[str] = (), config: IngestConfig | None = None, rejected_dir: str | None = None):
+                 features_config: FeaturesConfig = FeaturesConfig(), config: IngestConfig | None = None,
+                 rejected_dir: str | None = None):
         columns = columns or {}
         reading.check_mapping(columns)
-        if content and not catalog:
-            raise ValueError(f"features.item_content needs a catalogue with the columns {', '.join(content)}, got none."
-                             " Give one with --catalog, or leave the setting out.")
+        if features_config.item_content and not catalog:
+            raise ValueError("features.item_content needs a catalogue with the columns "
+                             f"{', '.join(features_config.item_content)}, got none. Give one with --catalog, or leave "
+                             "the setting out.")
         patterns = {reading.EVENTS: events} | ({reading.CATALOG: catalog} if catalog else {})
         for pattern in patterns.values():
             reading.check_extension(pattern)
         settings = {
             "columns": dict(columns),
-            "content": list(content),
+            "features": dataclasses.asdict(features_config),
             "config": dataclasses.asdict(config or IngestConfig()),
             "rejected_dir": rejected_dir,
         }

@@ -22,6 +22,7 @@ from tfx_pipeline import reading
 from tfx_pipeline.beam_transforms import REJECTED, REJECTED_HEADER, SUMMARY, Ingest
 from tfx_pipeline.config import IngestConfig
 from ulim_tf import features
+from ulim_tf.config import FeaturesConfig
 
 REJECTED_FILE = "rejected.csv"
 SUMMARY_FILE = "ingest_summary.json"
@@ -48,12 +49,13 @@ class EventExampleGenExecutor(BaseExampleGenExecutor):
         proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], inputs)
         settings = _settings(exec_properties)
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-        content = {reading.CATALOG: settings["content"]}
+        features_config = FeaturesConfig(**settings["features"])
+        content = {reading.CATALOG: features_config.item_content}
         sources = {split.name: reading.find(split.name, os.path.join(base, split.pattern), settings["columns"],
                                             content.get(split.name, ()))
                    for split in inputs.splits}
         return pipeline | "Ingest" >> Ingest(
-            sources[reading.EVENTS], sources.get(reading.CATALOG), IngestConfig(**settings["config"]))
+            sources[reading.EVENTS], sources.get(reading.CATALOG), IngestConfig(**settings["config"]), features_config)
 
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
            exec_properties: dict[str, Any]) -> None:
