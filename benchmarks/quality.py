@@ -57,10 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                  f"They are: {', '.join(one.name for one in models)}")
     directory = Path(options.results)
     directory.mkdir(parents=True, exist_ok=True)
-    events, catalog = complete_journey.write(
+    events, catalog, users = complete_journey.write(
         _DATA.with_name(f"{_DATA.name}-{QUICK_USERS}") if options.quick else _DATA,
         QUICK_USERS if options.quick else None)
-    events, catalog = pd.read_parquet(events), pd.read_parquet(catalog)
+    events, catalog, users = map(pd.read_parquet, (events, catalog, users))
 
     steps = _known_steps(directory)
     for split in SPLITS if options.split == "both" else [options.split]:

@@ -57,7 +57,7 @@ def main() -> None:
     users = _users(os.environ.get("DEMO_USERS"))
     directory = ROOT / (f"users-{users}" if users else "all")
     print(f"Complete Journey: {users or 'all'} households -> {directory}", flush=True)
-    events, catalog = complete_journey.write(directory / "data", users)
+    events, catalog, _ = complete_journey.write(directory / "data", users)
 
     start = time.monotonic()
     run = run_local.run(events=str(events), catalog=str(catalog), columns={}, workdir=directory,

@@ -40,12 +40,14 @@ class History:
         timestamps: unix seconds, one an event.
         now: the moment that is asked about, unix seconds; 0 means the time of the newest event.
         event_types: one an event, for a servable that tells them apart; None for one that does not.
+        profile: column -> what is known of the user, for a servable that reads profiles.
     """
 
     item_ids: Sequence[str] = ()
     timestamps: Sequence[int] = ()
     now: int = 0
     event_types: Sequence[str] | None = None
+    profile: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if len(self.item_ids) != len(self.timestamps):
@@ -165,6 +167,9 @@ def _request(histories: Sequence[History]) -> predict_pb2.PredictRequest:
         (contract.NOW, types_pb2.DT_INT64, (batch,), [history.now for history in histories])]
     if any(history.event_types is not None for history in histories):
         inputs.append((contract.EVENT_TYPE, types_pb2.DT_STRING, (batch, length), types))
+    for column in sorted({column for history in histories for column in history.profile}):
+        inputs.append((contract.PROFILE + column, types_pb2.DT_STRING, (batch,),
+                       [history.profile.get(column, "").encode() for history in histories]))
     request = predict_pb2.PredictRequest()
     for name, dtype, shape, values in inputs:
         tensor = request.inputs[name]
@@ -197,8 +202,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = _flags().parse_args(argv)
     try:
         history = _read_history(flags.history, flags.user, _columns(flags.columns))
+        history = dataclasses.replace(history, now=flags.now, profile=_profile(flags.profile))
         with Client(flags.server, flags.model_name, flags.timeout) as client:
-            recommendations = client.recommend(dataclasses.replace(history, now=flags.now))
+            recommendations = client.recommend(history)
     except _UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -216,6 +222,8 @@ def _flags() -> argparse.ArgumentParser:
     parser.add_argument("--user", help="whose events to take; may be left out if the file has one user")
     parser.add_argument("--columns", default="", help="names in the file: user_id=..,item_id=..,timestamp=..; "
                                                       "event_type=.. is sent only where it is named")
+    parser.add_argument("--profile", default="", metavar="COLUMN=VALUE,..",
+                        help="what is known of the user, for a servable that reads profiles; COLUMN= for not known")
     parser.add_argument("--now", type=int, default=0, help="request time, unix seconds; 0: the newest event's")
     parser.add_argument("--top", type=int, default=20, help="how many to print")
     parser.add_argument("--model_name", default=contract.MODEL_NAME)
@@ -233,6 +241,15 @@ def _columns(mapping: str) -> dict[str, str]:
                              f"{_EVENT_TYPE}; got {pair!r}")
         columns[name] = in_file
     return columns
+
+
+def _profile(mapping: str) -> dict[str, str]:
+    """Column -> value."""
+    pairs = [pair.partition("=") for pair in filter(None, mapping.split(","))]
+    for column, separator, value in pairs:
+        if not column or not separator:
+            raise _UserError(f"--profile takes pairs such as country=nl, got {column + separator + value!r}")
+    return {column: value for column, _, value in pairs}
 
 
 def _read_history(file: str, user: str | None, columns: Mapping[str, str]) -> History:

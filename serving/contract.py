@@ -15,6 +15,8 @@ Axes: B requests · L events · R items returned · K categories returned.
 
 A servable of a model that tells event types apart (`features.event_types`) takes one input more,
     in  event_type string [B, L]
+and one for each column of users' profiles (`features.user_profile`), "" where it is not known,
+    in  profile_COLUMN string [B]
 
 `length` alone says which events are real, whatever stands in the padding. Events come in any order; among equal
 timestamps, in the order they happened. `now` 0 means the time of the newest event. Timestamps are unix seconds.
@@ -29,6 +31,7 @@ ITEM_ID = "item_id"
 TIMESTAMP = "timestamp"
 LENGTH = "length"
 EVENT_TYPE = "event_type"
+PROFILE = "profile_"  # and the name of the column
 NOW = "now"
 
 SCORE = "score"

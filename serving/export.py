@@ -11,7 +11,8 @@ from ulim_tf.retrieval.normalizer import CategoryNormalizer
 from ulim_tf.retrieval.scann_index import ScannIndex
 
 
-def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str) -> None:
+def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str,
+                    profile_vocabulary: str | None = None) -> None:
     """Embeds the items, builds both ScaNN searchers and saves the signatures of `serving/contract.py`.
 
     Args:
@@ -19,17 +20,20 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
         item_vocabulary: text file, line i (from 1) is the id of item i.
         category_vocabulary: the same for categories.
         directory: where saved_model.pb goes; made if missing.
+        profile_vocabulary: the same for the tokens of users' profiles, of a model that reads them.
 
     Raises:
         ValueError: an item's vector is not finite, or a vocabulary does not have as many lines as the model knows.
     """
     _check_lines(item_vocabulary, model.items, "items")
     _check_lines(category_vocabulary, model.categories, "categories")
+    if model.profile:
+        _check_lines(profile_vocabulary, model.profile, "profile tokens")
     vectors = model.embedding.candidate(tf.range(1, model.items + 1)).numpy()
     category = model.embedding.item_category.numpy()[1:].astype(np.int32)
     index = ScannIndex(vectors, category, model.categories)
     normalizer = CategoryNormalizer(vectors, category, model.categories, model.settings.loss.temperature)
-    Servable(model, index, normalizer, item_vocabulary, category_vocabulary).save(directory)
+    Servable(model, index, normalizer, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
 
 
 def _check_lines(file: str, wanted: int, of_what: str) -> None:

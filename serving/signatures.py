@@ -43,20 +43,24 @@ class Servable:
         normalizer: over the same vectors.
         item_vocabulary: text file, line i (from 1) is the id of item i.
         category_vocabulary: the same for categories.
+        profile_vocabulary: the same for the tokens of users' profiles; None if the model reads none.
     """
 
     def __init__(self, model: UlimModel, index: ScannIndex, normalizer: CategoryNormalizer, item_vocabulary: str,
-                 category_vocabulary: str):
+                 category_vocabulary: str, profile_vocabulary: str | None):
         self._model, self._index, self._normalizer = model, index, normalizer
         self._item_of_id = _number_of_line(item_vocabulary)
         self._id_of_item = _Lines(item_vocabulary)
         self._id_of_category = _Lines(category_vocabulary)
+        self._token_of_profile = _number_of_line(profile_vocabulary) if profile_vocabulary else None
         types = model.settings.features.event_types
-        request = (*_REQUEST, _TYPES) if types else _REQUEST
+        request = [*_REQUEST, *([_TYPES] if types else []), *(
+            tf.TensorSpec([None], tf.string, contract.PROFILE + column)
+            for column in model.settings.features.user_profile)]
         self._number_of_type = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(
             list(types), tf.range(1, len(types) + 1, dtype=tf.int64)), features.UNKNOWN) if types else None
         self._recommend, self._predict_category = (
-            tf.function(answer, input_signature=request, autograph=False)
+            tf.function(answer, autograph=False).get_concrete_function(**{spec.name: spec for spec in request})
             for answer in (self.recommend, self.predict_category))
 
     def save(self, directory: str) -> None:
@@ -66,16 +70,15 @@ class Servable:
         held.weights = self._model.inference_variables
         held.index, held.normalizer = self._index, self._normalizer
         held.tables = [table for table in (self._item_of_id, self._id_of_item, self._id_of_category,
-                                           self._number_of_type) if table]
+                                           self._number_of_type, self._token_of_profile) if table]
         tf.saved_model.save(held, directory, signatures={
-            contract.SIGNATURE_RECOMMEND: self._recommend.get_concrete_function(),
-            contract.SIGNATURE_PREDICT_CATEGORY: self._predict_category.get_concrete_function(),
+            contract.SIGNATURE_RECOMMEND: self._recommend,
+            contract.SIGNATURE_PREDICT_CATEGORY: self._predict_category,
         })
 
-    def recommend(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor,
-                  event_type: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+    def recommend(self, **request: tf.Tensor) -> dict[str, tf.Tensor]:
         """`serving_default` of the contract."""
-        user = self._read(item_id, timestamp, length, now, event_type)
+        user = self._read(request)
         config = self._model.settings
         subsequences = history.subsequences(user.events, user.rows, user.category, config.history)
         long = self._model.long_interests(user.short, user.category, subsequences)
@@ -104,25 +107,29 @@ class Servable:
             contract.COUNT: ranked.count,
         }
 
-    def predict_category(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor,
-                         event_type: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+    def predict_category(self, **request: tf.Tensor) -> dict[str, tf.Tensor]:
         """`predict_category` of the contract."""
-        user = self._read(item_id, timestamp, length, now, event_type)
+        user = self._read(request)
         return {
             contract.CATEGORY_ID: self._id_of_category.lookup(user.category),
             contract.PROBABILITY: user.probability,
             contract.COPY_SHARE: tf.math.divide_no_nan(user.copied, user.probability),
         }
 
-    def _read(self, item_id: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor,
-              event_type: tf.Tensor | None) -> _User:
-        config = self._model.settings
-        item = self._item_of_id.lookup(item_id) + 1
+    def _read(self, request: dict[str, tf.Tensor]) -> _User:
+        config, length = self._model.settings, request[contract.LENGTH]
+        item = self._item_of_id.lookup(request[contract.ITEM_ID]) + 1
+        types = (self._number_of_type.lookup(request[contract.EVENT_TYPE])
+                 if contract.EVENT_TYPE in request else None)
         sent = tf.where(tf.sequence_mask(length, tf.shape(item)[1]), item, NO_ITEM)
-        events = history.order_events(item, timestamp, length, now, config.history.long,
-                                      None if event_type is None else self._number_of_type.lookup(event_type))
+        events = history.order_events(item, request[contract.TIMESTAMP], length, request[contract.NOW],
+                                      config.history.long, types)
         rows = history.group_by_category(events, self._model.embedding.item_category)
         moments = history.describe(events, rows, config.history)
+        if self._token_of_profile:
+            tokens = [tf.strings.join([f"{column}=", request[contract.PROFILE + column]])
+                      for column in config.features.user_profile]
+            moments[history.PROFILE] = self._token_of_profile.lookup(tf.stack(tokens, axis=1)) + 1
         short = self._model.short_interest(moments)
         prediction = self._model.predict_categories(short, moments)
         # The unknown category, index 0, is not among those to choose from.

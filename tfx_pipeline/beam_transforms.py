@@ -29,7 +29,7 @@ from apache_beam.typehints.decorators import no_annotations
 
 from tfx_pipeline import reading
 from tfx_pipeline.config import IngestConfig
-from tfx_pipeline.reading import CatalogRows, Rejected, Source
+from tfx_pipeline.reading import CatalogRows, Rejected, Source, UserRows
 from ulim_tf import features
 from ulim_tf.config import FeaturesConfig
 from ulim_tf.sequences import DAY_SECONDS, Events, Ids, UserHistory, held_out_baskets, histories
@@ -42,8 +42,8 @@ _COUNTS = "counts"
 _ITEMS_PER_EXAMPLE = 1024
 _ZERO_COUNTS = (
     "events_rows_read", "events", "users", "items", "categories", "category_conflicts", "events_cut_by_max_history",
-    "train_users", "held_out_baskets", "eval_users", "target_items", "target_items_unseen", "catalog_rows_read",
-    "catalog_conflicts", "catalog_disagreements", "items_missing_from_catalog",
+    "users_rows_read", "train_users", "held_out_baskets", "eval_users", "target_items", "target_items_unseen",
+    "catalog_rows_read", "catalog_conflicts", "catalog_disagreements", "items_missing_from_catalog",
 )
 
 
@@ -82,13 +82,14 @@ class Ingest(beam.PTransform):
         catalog: the catalogue; None derives it from the events before the cut.
         config: how to cut, keep and shuffle.
         features_config: what the towers read.
+        users: what describes the users; None if nothing does.
 
     Raises:
         ValueError: types of events are told apart, but the log has none.
     """
 
     def __init__(self, events: Source, catalog: Source | None, config: IngestConfig,
-                 features_config: FeaturesConfig = FeaturesConfig()):
+                 features_config: FeaturesConfig = FeaturesConfig(), users: Source | None = None):
         super().__init__()
         if features_config.event_types and "event_type" not in events.columns:
             raise ValueError("features.event_types needs a column event_type in the log, which has only "
@@ -97,6 +98,7 @@ class Ingest(beam.PTransform):
         self._features = features_config
         self._events = events
         self._catalog = catalog
+        self._users = users
         self._config = config
 
     @no_annotations  # Beam has no notion of several outputs
@@ -109,6 +111,12 @@ class Ingest(beam.PTransform):
             rejected.append(rejected_rows)
             counts.append(read_counts)
             listed = AsList(rows)
+        profiles = root | "NoProfiles" >> beam.Create([])
+        if self._users:
+            rows, rejected_rows, read_counts = root | "ReadUsers" >> _Read(self._users)
+            rejected.append(rejected_rows)
+            counts.append(read_counts)
+            profiles = rows | "ShardProfiles" >> beam.FlatMap(shard_profiles, config.shards)
 
         span = (
             events
@@ -121,9 +129,8 @@ class Ingest(beam.PTransform):
             | "Items" >> beam.CombineGlobally(merge_item_categories)
             | "Catalog" >> beam.FlatMap(_catalog, listed).with_outputs(_COUNTS, main=features.SPLIT_CATALOG))
         train, held_out, user_counts = (
-            events
-            | "Shard" >> beam.FlatMap(shard_by_user, config.shards)
-            | "GroupByShard" >> beam.GroupByKey()
+            {"events": events | "Shard" >> beam.FlatMap(shard_by_user, config.shards), "profiles": profiles}
+            | "GroupByShard" >> beam.CoGroupByKey()
             | "Users" >> beam.FlatMap(_user_examples, cut, AsSingleton(catalog), config.max_history, config.seed,
                                       self._features)
             .with_outputs(features.SPLIT_EVAL, _COUNTS, main=features.SPLIT_TRAIN))
@@ -158,10 +165,13 @@ class _Read(beam.PTransform):
 
 
 def _read_file(path: str, source: Source, with_types: bool) -> Iterator[Any]:
-    batches = (reading.read_events(path, source.columns, with_types) if source.kind == reading.EVENTS
-               else reading.read_catalog(path, source.columns, source.content))
+    if source.kind == reading.EVENTS:
+        batches = reading.read_events(path, source.columns, with_types)
+    else:
+        read = reading.read_catalog if source.kind == reading.CATALOG else reading.read_users
+        batches = read(path, source.columns, source.describing)
     for rows, rejected in batches:
-        good = len(rows.item_id.code)
+        good = len((rows.user_id if source.kind == reading.USERS else rows.item_id).code)
         counts = Counter({f"{source.kind}_rows_read": good + len(rejected)})
         counts.update((f"{source.kind}_rows_rejected", row.reason) for row in rejected)
         yield TaggedOutput(_COUNTS, counts)
@@ -302,10 +312,23 @@ def shard_by_user(events: Events, shards: int) -> Iterator[tuple[int, Events]]:
         yield int(shard[rows[0]]), events.take(rows)
 
 
-def _user_examples(shard: tuple[int, Iterable[Events]], cut: int, catalog: Catalog, max_history: int,
+def shard_profiles(rows: UserRows, shards: int) -> Iterator[tuple[int, dict[bytes, bytes]]]:
+    """The joined tokens of the users of each shard that occurs; shards are those of `shard_by_user`."""
+    parts: dict[int, dict[bytes, bytes]] = {}
+    for user, tokens in sorted(zip(rows.user_id.decode(), rows.profile.decode()), reverse=True):
+        parts.setdefault(zlib.crc32(user) % shards, {})[user] = tokens  # of several rows, the first by its tokens
+    yield from parts.items()
+
+
+def _user_examples(shard: tuple[int, dict[str, Iterable[Any]]], cut: int, catalog: Catalog, max_history: int,
                    seed: int, features_config: FeaturesConfig) -> Iterator[Any]:
     """Examples of the users of a shard: of split train as they are, of split eval and counts tagged."""
-    events = Events.concat(list(shard[1]))
+    parts = list(shard[1]["events"])
+    if not parts:
+        return
+    events, profiles = Events.concat(parts), {}
+    for part in shard[1]["profiles"]:
+        profiles |= {user: min(tokens, profiles.get(user, tokens)) for user, tokens in part.items()}
     targets = events.of_types(features_config.target_event_types)
     held_out = {basket.user_id: basket
                 for basket in held_out_baskets(targets, cut, _seen(targets.item_id.value, catalog), seed)}
@@ -313,6 +336,7 @@ def _user_examples(shard: tuple[int, Iterable[Events]], cut: int, catalog: Catal
     counts = Counter(events=len(events), users=len(events.user_id.value), held_out_baskets=len(held_out))
     for history in histories(before, max_history, seed):
         stored = _stored(history, features_config.event_types)
+        stored[features.PROFILE] = features.split_tokens(profiles.get(history.user_id, b""))
         counts["train_users"] += 1
         counts["events_cut_by_max_history"] += history.events_cut
         yield _example(stored, features_config)
@@ -367,6 +391,8 @@ def _example(values: Mapping[str, Sequence[Any] | np.ndarray], features_config: 
     if features_config.item_content:
         texts.append(features.CATALOG_CONTENT)
         integers.append(features.CATALOG_CONTENT_LENGTH)
+    if features_config.user_profile:
+        texts.append(features.PROFILE)
     if features_config.event_types:
         integers.append(features.EVENT_TYPE)
     for name in texts:
@@ -395,7 +421,7 @@ def _sum_counts(counts: Iterable[Counter]) -> Counter:
 
 def _summary(counts: Counter, span: tuple[int, int] | None, holdout_days: int) -> str:
     summary = {name: counts[name] for name in _ZERO_COUNTS}
-    summary |= {f"{kind}_rows_rejected": {} for kind in (reading.EVENTS, reading.CATALOG)}
+    summary |= {f"{kind}_rows_rejected": {} for kind in (reading.EVENTS, reading.CATALOG, reading.USERS)}
     for key, count in sorted(item for item in counts.items() if isinstance(item[0], tuple)):
         summary[key[0]][key[1]] = count
     if span:

@@ -16,8 +16,8 @@ from ulim_tf import features
 NAME = "ulim"
 
 
-def create_pipeline(*, events: str, catalog: str | None, columns: Mapping[str, str], root: Path, serving: Path,
-                    rejected: Path, config: PipelineConfig,
+def create_pipeline(*, events: str, catalog: str | None, users: str | None, columns: Mapping[str, str],
+                    root: Path, serving: Path, rejected: Path, config: PipelineConfig,
                     metadata: metadata_store_pb2.ConnectionConfig | None = None,
                     beam_pipeline_args: Sequence[str] = ()) -> tfx.dsl.Pipeline:
     """Declares the pipeline; nothing is read or run.
@@ -25,6 +25,7 @@ def create_pipeline(*, events: str, catalog: str | None, columns: Mapping[str, s
     Args:
         events: file or glob of the event log.
         catalog: file or glob of the item catalogue, or None to derive it from the log.
+        users: file or glob of what describes the users, or None.
         columns: standard column name -> name in the log, for those that differ.
         root: where the artifacts go.
         serving: the model base path that finished servables are pushed to.
@@ -33,7 +34,7 @@ def create_pipeline(*, events: str, catalog: str | None, columns: Mapping[str, s
         metadata: connection to ML Metadata; an orchestrator may bring its own.
         beam_pipeline_args: for every Beam step.
     """
-    example_gen = EventExampleGen(events, catalog, columns, config.features, config.ingest,
+    example_gen = EventExampleGen(events, catalog, users, columns, config.features, config.ingest,
                                   rejected_dir=str(rejected))
     examples = example_gen.outputs["examples"]
 

@@ -1,5 +1,5 @@
 """The Transform step: one item vocabulary and one category vocabulary, shared by histories, targets and catalogue, and
-one of the tokens that describe items."""
+those of the tokens that describe items and users."""
 
 from typing import Any
 
@@ -30,6 +30,8 @@ def preprocessing_fn(inputs: dict[str, Any]) -> dict[str, Any]:
     if features.CATALOG_CONTENT in inputs:
         outputs[features.CATALOG_CONTENT_LENGTH] = inputs[features.CATALOG_CONTENT_LENGTH]
         shared.append((features.CONTENT_VOCABULARY, (features.CATALOG_CONTENT,)))
+    if features.PROFILE in inputs:
+        shared.append((features.PROFILE_VOCABULARY, (features.PROFILE,)))
     for vocabulary, names in shared:
         # Only the splits that are analysed are counted, and the held-out targets are in neither of them.
         ranked = tft.vocabulary(tf.concat([inputs[name].values for name in names], axis=0), vocab_filename=vocabulary)

@@ -38,8 +38,11 @@ from ulim_tf.sequences import Events, Ids
 
 EVENTS = "events"
 CATALOG = "catalog"
-REQUIRED = {EVENTS: ("user_id", "item_id", "category_id", "timestamp"), CATALOG: ("item_id", "category_id")}
-OPTIONAL = {EVENTS: ("group_id", "event_type"), CATALOG: ("title",)}
+USERS = "users"
+REQUIRED = {EVENTS: ("user_id", "item_id", "category_id", "timestamp"), CATALOG: ("item_id", "category_id"),
+            USERS: ("user_id",)}
+OPTIONAL = {EVENTS: ("group_id", "event_type"), CATALOG: ("title",), USERS: ()}
+_DESCRIBING = {CATALOG: "features.item_content", USERS: "features.user_profile"}
 
 BATCH_ROWS = 65_536
 _CSV_BLOCK_BYTES = 1 << 22
@@ -71,21 +74,28 @@ class CatalogRows(NamedTuple):
     content: Ids
 
 
+class UserRows(NamedTuple):
+    """Rows of a users file, in the file's order: Ids [E]; `profile` is as `join_tokens`."""
+
+    user_id: Ids
+    profile: Ids
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """Files of one kind and where each standard column is in them.
 
     Attributes:
-        kind: EVENTS or CATALOG.
+        kind: EVENTS, CATALOG or USERS.
         files: paths, ascending.
         columns: standard name -> name in the files, for the columns that they have.
-        content: columns of a catalogue that describe its items, by their names in the files.
+        describing: columns of a catalogue or a users file that describe what it lists, by their names in the files.
     """
 
     kind: str
     files: tuple[str, ...]
     columns: Mapping[str, str]
-    content: tuple[str, ...] = ()
+    describing: tuple[str, ...] = ()
 
 
 def check_mapping(columns: Mapping[str, str]) -> None:
@@ -105,15 +115,15 @@ def check_extension(path: str) -> None:
                          "Convert the file, or rename it if it is of one of these formats.")
 
 
-def find(kind: str, pattern: str, columns: Mapping[str, str], content: Sequence[str] = ()) -> Source:
+def find(kind: str, pattern: str, columns: Mapping[str, str], describing: Sequence[str] = ()) -> Source:
     """Finds the files of a pattern and the columns in them.
 
     Args:
-        kind: EVENTS or CATALOG.
+        kind: EVENTS, CATALOG or USERS.
         pattern: a path, or one with `*` and `?`.
         columns: standard name -> name in the files. A catalogue may also use the standard name of a mapped column, so
-            that one mapping serves a log and a catalogue that differ in it.
-        content: further columns of a catalogue.
+            that one mapping serves a log and a catalogue that differ in it; so may a users file.
+        describing: further columns of a catalogue or a users file.
 
     Raises:
         ValueError: no file matches, an extension is unknown, a file cannot be read, a required or named column is
@@ -126,13 +136,13 @@ def find(kind: str, pattern: str, columns: Mapping[str, str], content: Sequence[
                          "Check the path; a directory needs a pattern such as DIR/*.parquet.")
     for path in files:
         check_extension(path)
-    located = [_locate(kind, path, columns, content) for path in files]
+    located = [_locate(kind, path, columns, describing) for path in files]
     for path, found in zip(files, located):
         if found != located[0]:
             raise ValueError(f"{kind} files must all have the same columns, but {files[0]!r} has "
                              f"{_as_text(located[0])} and {path!r} has {_as_text(found)}. "
                              "Read them in separate runs, or add the column to all.")
-    return Source(kind, files, located[0], tuple(content))
+    return Source(kind, files, located[0], tuple(describing))
 
 
 def read_events(path: str, columns: Mapping[str, str],
@@ -166,9 +176,9 @@ def read_events(path: str, columns: Mapping[str, str],
 
 
 def read_catalog(path: str, columns: Mapping[str, str],
-                 content: Sequence[str] = ()) -> Iterator[tuple[CatalogRows, list[Rejected]]]:
-    """Reads one file of a catalogue; arguments and yields as in `read_events`, `content` as in `Source`."""
-    described = {f"features.item_content {name}": name for name in content}
+                 describing: Sequence[str] = ()) -> Iterator[tuple[CatalogRows, list[Rejected]]]:
+    """Reads one file of a catalogue; arguments and yields as in `read_events`, `describing` as in `Source`."""
+    described = _described(CATALOG, describing)
     for batch in _read(path, {**columns, **described}):
         check = _Check(path, batch)
         item, category = check.required_text("item_id"), check.required_text("category_id")
@@ -176,6 +186,23 @@ def read_catalog(path: str, columns: Mapping[str, str],
         tokens = join_tokens({name: check.optional_text(key) for key, name in described.items()}, len(item))
         good, rejected = check.result()
         yield CatalogRows(*(_ids(column, good) for column in (item, category, title.fill_null(""), tokens))), rejected
+
+
+def read_users(path: str, columns: Mapping[str, str],
+               describing: Sequence[str] = ()) -> Iterator[tuple[UserRows, list[Rejected]]]:
+    """Reads one users file; arguments and yields as in `read_catalog`."""
+    described = _described(USERS, describing)
+    for batch in _read(path, {**columns, **described}):
+        check = _Check(path, batch)
+        user = check.required_text("user_id")
+        tokens = join_tokens({name: check.optional_text(key) for key, name in described.items()}, len(user))
+        good, rejected = check.result()
+        yield UserRows(_ids(user, good), _ids(tokens, good)), rejected
+
+
+def _described(kind: str, describing: Sequence[str]) -> dict[str, str]:
+    """Names of describing columns beside the standard ones, which they may be too -> their names in the file."""
+    return {f"{_DESCRIBING[kind]} {name}": name for name in describing}
 
 
 def join_tokens(columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
@@ -194,7 +221,7 @@ def join_tokens(columns: Mapping[str, pa.Array], rows: int) -> pa.Array:
 # ---------------------------------------------------------------------------------------------------- columns of a file
 
 
-def _locate(kind: str, path: str, columns: Mapping[str, str], content: Sequence[str]) -> dict[str, str]:
+def _locate(kind: str, path: str, columns: Mapping[str, str], describing: Sequence[str]) -> dict[str, str]:
     """Standard name -> name in the file, for the standard columns it has."""
     try:
         with _open(path) as stream:
@@ -205,7 +232,7 @@ def _locate(kind: str, path: str, columns: Mapping[str, str], content: Sequence[
     located = {}
     for name in REQUIRED[kind] + OPTIONAL[kind]:
         wanted = columns.get(name, name)
-        if kind == CATALOG and wanted not in present:
+        if kind != EVENTS and wanted not in present:
             wanted = name
         if wanted in present:
             located[name] = wanted
@@ -213,9 +240,9 @@ def _locate(kind: str, path: str, columns: Mapping[str, str], content: Sequence[
             raise ValueError(f"{kind} file {path!r} must have a column for {name!r}, but has no {wanted!r}; its "
                              f"columns are {', '.join(map(repr, present))}. Name the right one with "
                              f"--columns {name}=ITS_NAME.")
-    for name in content:
+    for name in describing:
         if name not in present:
-            raise ValueError(f"{kind} file {path!r} must have what features.item_content names, has no {name!r}; "
+            raise ValueError(f"{kind} file {path!r} must have what {_DESCRIBING[kind]} names, has no {name!r}; "
                              f"its columns are {', '.join(map(repr, present))}. Correct the setting, or add it.")
     return located
 

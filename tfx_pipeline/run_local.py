@@ -35,8 +35,8 @@ class PipelineFailed(RuntimeError):
     """A step failed; the message names it and says where the full log is."""
 
 
-def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir: Path,
-        config: PipelineConfig) -> run_summary.Run:
+def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir: Path, config: PipelineConfig,
+        users: str | None = None) -> run_summary.Run:
     """Runs the pipeline and prints each step as it starts and a summary at the end.
 
     Args:
@@ -45,6 +45,7 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         columns: standard column name -> name in the log.
         workdir: DIR of the module's description; made if missing.
         config: all settings.
+        users: file or glob of what describes the users, or None.
 
     Returns:
         What each step did.
@@ -58,7 +59,8 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         filename_uri=str(workdir / "metadata.sqlite"),
         connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE))
     pipeline = create_pipeline(
-        events=os.path.abspath(events), catalog=catalog and os.path.abspath(catalog), columns=columns,
+        events=os.path.abspath(events), catalog=catalog and os.path.abspath(catalog),
+        users=users and os.path.abspath(users), columns=columns,
         root=workdir / "pipeline", serving=workdir / "serving" / NAME, rejected=workdir / "rejected", config=config,
         metadata=connection)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -114,6 +116,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="event log: CSV(.gz), Parquet or TFRecord with user_id, item_id, category_id, timestamp "
                              "(unix seconds), and group_id if events come in baskets")
     parser.add_argument("--catalog", metavar="FILE", help="item_id, category_id, title; derived from the log if absent")
+    parser.add_argument("--users", metavar="FILE", help="user_id and the columns that features.user_profile names")
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="everything is written below it")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of settings; the rest keep their defaults")
     parser.add_argument("--columns", default="", metavar="STANDARD=NAME,...",
@@ -125,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         config = _config(args.config, args.train_steps, args.seed)
         run(events=args.events, catalog=args.catalog, columns=parse_columns(args.columns), workdir=args.workdir,
-            config=config)
+            config=config, users=args.users)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -41,11 +41,13 @@ def run_fn(fn_args: FnArgs) -> None:
     catalog = read_catalog(tf.io.gfile.glob(catalog_pattern), items, bool(config.features.item_content))
 
     keras.utils.set_random_seed(config.training.seed)
-    if catalog.item_content is None:
-        model = UlimModel(config, items, categories)
-    else:
-        model = UlimModel(config, items, categories, tokens=catalog.item_content.shape[1],
-                          content=vocabularies.vocabulary_size_by_name(features.CONTENT_VOCABULARY))
+    sizes = {}
+    if catalog.item_content is not None:
+        sizes |= {"content": vocabularies.vocabulary_size_by_name(features.CONTENT_VOCABULARY),
+                  "tokens": catalog.item_content.shape[1]}
+    if config.features.user_profile:
+        sizes["profile"] = vocabularies.vocabulary_size_by_name(features.PROFILE_VOCABULARY)
+    model = UlimModel(config, items, categories, **sizes)
     model.set_catalog(*catalog)
     train_files = sorted(tf.io.gfile.glob(train_pattern))
     popularity = data.popularity(_Events(train_files), items, config.training.recent_days)

@@ -79,6 +79,8 @@ class FeaturesConfig(Section):
 
     item_content: tuple[str, ...] = setting((), "columns of the catalogue, such as brand, whose values describe items; "
                                             "an item nobody bought yet has its vector from them")
+    user_profile: tuple[str, ...] = setting((), "columns of the users file, such as country, whose values describe "
+                                            "users; requests then carry them too")
     event_types: tuple[str, ...] = setting((), "values of the log's event_type that are told apart, such as view and "
                                            "buy; all others are one unknown type")
     target_event_types: tuple[str, ...] = setting((), "those of event_types that are predicted; the rest is history "

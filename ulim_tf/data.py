@@ -65,9 +65,12 @@ class StoredUsers:
         self._row_and_rank = row * self._most + rank  # ascending
         at = (tf.gather(self.splits, tf.boolean_mask(user, known)) + rank)[:, None]
         self._by_time = tf.scatter_nd(at, tf.range(tf.size(item, tf.int64)), tf.shape(item, tf.int64))
-        self.type = None
+        self.type = self.profile = None
         if features.EVENT_TYPE in stored:
             self.type = tf.boolean_mask(stored[features.EVENT_TYPE].flat_values, known)
+
+        if features.PROFILE in stored:
+            self.profile = stored[features.PROFILE].to_tensor(features.UNKNOWN)  # [U, P]
 
         opening = tf.gather(self.splits, tf.boolean_mask(user, known)) + basket  # of the basket of each event
         target = self._by_time
@@ -132,6 +135,7 @@ class StoredUsers:
         found = in_user & (end > start)
         newest = tf.gather(self.timestamp, tf.where(found, end - 1, 0))
         return {
+            **({} if self.profile is None else {history.PROFILE: tf.gather(self.profile, user)}),
             **self._types(history.SHORT_TYPE, place, real),
             history.SHORT_ITEM: tf.where(real, tf.gather(self.item, place), 0),
             history.SHORT_AGE: history.age(tf.gather(self.timestamp, place), now, real),
@@ -186,7 +190,7 @@ def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_con
         item_category: int64 [V + 1], the category of each item.
         history_config: S, M and L.
         config: batch shape and seed.
-        features_config: event types.
+        features_config: what the towers read.
 
     Returns:
         Batches of `history.describe` and `history.subsequences` (K is T: the category of each target), with
@@ -201,7 +205,8 @@ def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_con
     users = tf.data.TFRecordDataset(list(files), compression_type="GZIP")
     users = users.shuffle(_SHUFFLE_USERS, seed=config.seed).repeat().batch(_users_in_batch(config))
 
-    spec = {**_STORED, features.EVENT_TYPE: tf.io.RaggedFeature(tf.int64)} if features_config.event_types else _STORED
+    optional = {features.EVENT_TYPE: features_config.event_types, features.PROFILE: features_config.user_profile}
+    spec = {**_STORED, **{name: tf.io.RaggedFeature(tf.int64) for name, used in optional.items() if used}}
 
     def cut(serialized: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         users = StoredUsers(tf.io.parse_example(serialized, spec), features_config.targets)

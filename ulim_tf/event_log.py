@@ -32,7 +32,11 @@ class EventLog:
         item: int64 [E], each user's in time order.
         timestamp: int64 [E], unix seconds.
         basket_start: int64 [E], rank of the first event of the event's basket among the user's.
+        profile_id: str (object) [Q + 1], the "column=value" tokens that describe users; "" at 0.
+        profile: int64 [U, P], the tokens of each user, then 0.
         event_type: int64 [E], as `features.number_types`; None where types are not told apart.
+
+    `profile_id` and `profile` are None without profiles.
     """
 
     user_id: np.ndarray
@@ -46,6 +50,8 @@ class EventLog:
     item: np.ndarray
     timestamp: np.ndarray
     basket_start: np.ndarray
+    profile_id: np.ndarray | None = None
+    profile: np.ndarray | None = None
     event_type: np.ndarray | None = None
 
     @property
@@ -72,9 +78,13 @@ class EventLog:
         opens[1:] = (np.diff(user[order]) != 0) | (np.diff(category[order]) != 0)
         row = np.flatnonzero(opens)
         events, rows = np.diff(self.splits), np.bincount(user[row], minlength=len(self.user_id))
-        types = {} if self.event_type is None else {features.EVENT_TYPE: (self.event_type[order], events)}
+        optional = {}
+        if self.event_type is not None:
+            optional[features.EVENT_TYPE] = (self.event_type[order], events)
+        if self.profile is not None:
+            optional[features.PROFILE] = (self.profile[self.profile > 0], np.count_nonzero(self.profile, axis=1))
         return {
-            **types,
+            **optional,
             features.EVENT_ITEM: (self.item[order], events),
             features.EVENT_TIMESTAMP: (self.timestamp[order], events),
             features.EVENT_RANK: (rank[order], events),
@@ -105,9 +115,10 @@ class HeldOut:
     items_unseen: int
 
 
-def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None = None, *, holdout_days: int = 28,
-                  skip_days: int = 0, max_history: int = 5000, seed: int = 17,
-                  content: Sequence[str] = (), event_types: Sequence[str] = (),
+def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None = None,
+                  users: Mapping[str, Any] | None = None, *, holdout_days: int = 28, skip_days: int = 0,
+                  max_history: int = 5000, seed: int = 17, content: Sequence[str] = (), profile: Sequence[str] = (),
+                  event_types: Sequence[str] = (),
                   target_event_types: Sequence[str] = ()) -> tuple[EventLog, HeldOut]:
     """Cuts a log at the last event minus `skip_days` and `holdout_days`: what came before, and each user's next basket.
 
@@ -119,11 +130,13 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
         catalog: columns item_id, category_id and perhaps title; overrules the log's categories. Of several rows of an
             item, the first by category, title and content counts. None takes from the log the category an item had
             last.
+        users: column user_id and those of `profile`. Of several rows of a user, the first by its tokens counts.
         holdout_days: between the cut and the end.
         skip_days: left out at the end.
         max_history: newest events of a user that are kept.
         seed: shuffles the items of a basket that share a timestamp.
         content: P columns of the catalogue that describe its items.
+        profile: columns of `users` that describe them.
         event_types: types that are told apart.
         target_event_types: those of them that may be held out; empty: all events may.
 
@@ -156,6 +169,7 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
     histories = list(sequences.histories(before, max_history, seed))
     by_time = [history.event_rank.argsort() for history in histories]
     user_id = np.array([history.user_id for history in histories], object)
+    profile_id, profiles = _profiles(user_id, users, profile) if profile else (None, None)
     past = EventLog(
         user_id=_text(user_id),
         item_id=np.append("", _text(item_id[order])).astype(object),
@@ -168,6 +182,8 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
         item=numbers(np.concatenate([one.event_item_id[at] for one, at in zip(histories, by_time)])),
         timestamp=np.concatenate([one.event_timestamp[at] for one, at in zip(histories, by_time)]),
         basket_start=np.concatenate([one.event_basket_start[at] for one, at in zip(histories, by_time)]),
+        profile_id=profile_id,
+        profile=profiles,
         event_type=features.number_types(np.concatenate(
             [one.event_type[at] for one, at in zip(histories, by_time)]), event_types) if event_types else None)
 
@@ -218,6 +234,20 @@ def _items(before: Events, catalog: Mapping[str, Any] | None, content: Sequence[
     return tuple(np.array(column, object) for column in (item_id, *zip(*(described[item] for item in item_id))))
 
 
+def _profiles(user_id: np.ndarray, users: Mapping[str, Any] | None,
+              profile: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of all users [Q + 1], and those of each of `user_id` [U, P]."""
+    if users is None:
+        raise ValueError(f"profile must name columns of users, got {', '.join(profile)} and no users. Give them, or "
+                         "leave profile out.")
+    _check_columns("users", users, ("user_id", *profile))
+    known = _ids("users", "user_id", users["user_id"]).decode()
+    described = dict(sorted(zip(known, _join_tokens(users, profile, len(known))), reverse=True))
+    joined = np.array([described.get(one, b"") for one in user_id], object)
+    tokens, numbers = _number_tokens(joined, len(profile))
+    return np.append("", _text(tokens)).astype(object), numbers
+
+
 def _filled(values: Any) -> np.ndarray:
     """Values as text, empty where there is none: bytes (object) [E]."""
     values = pd.Series(values)
@@ -227,12 +257,12 @@ def _filled(values: Any) -> np.ndarray:
     return text
 
 
-def _join_tokens(catalog: Mapping[str, Any], content: Sequence[str], rows: int) -> list[bytes]:
+def _join_tokens(table: Mapping[str, Any], names: Sequence[str], rows: int) -> list[bytes]:
     """The "column=value" tokens of each row, for `features.split_tokens`."""
-    columns = [[f"{name}=".encode() + value if value.strip() else b"" for value in _filled(catalog[name])]
-               for name in content]
+    columns = [[f"{name}=".encode() + value if value.strip() else b"" for value in _filled(table[name])]
+               for name in names]
     between = features.BETWEEN_TOKENS.encode()
-    return [between.join(filter(None, tokens)) for tokens in zip(*columns)] if content else [b""] * rows
+    return [between.join(filter(None, tokens)) for tokens in zip(*columns)] if names else [b""] * rows
 
 
 def _number_tokens(joined: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,10 @@ The catalogue is the split `catalog` of the same examples, many items an example
 
     event_type           int64 [L]  per user: 1 for the first of them, 0 for any other
 
+    where `features.user_profile` names columns of the users file,
+
+    profile              bytes [n]  per user: "column=value" tokens
+
     and, where `features.item_content` names columns of the catalogue:
 
     catalog_content         bytes [sum of lengths]  "column=value" tokens, item after item
@@ -48,6 +52,7 @@ EVENT_TIMESTAMP = "event_timestamp"
 EVENT_RANK = "event_rank"
 EVENT_BASKET_START = "event_basket_start"
 EVENT_TYPE = "event_type"
+PROFILE = "profile"
 CATEGORY = "category_id"
 CATEGORY_LENGTH = "category_length"
 TARGET_ITEM = "target_item_id"
@@ -70,6 +75,7 @@ SPLIT_CATALOG = "catalog"
 ITEM_VOCABULARY = "item_id"
 CATEGORY_VOCABULARY = "category_id"
 CONTENT_VOCABULARY = "content"
+PROFILE_VOCABULARY = "profile"
 UNKNOWN = 0
 
 

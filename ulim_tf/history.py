@@ -11,6 +11,10 @@
     category_age     int64 [B, N]   seconds since the newest event of each
     category_span    int64 [B, N]   seconds between the oldest and the newest event of each
 
+and, if users have profiles,
+
+    profile          int64 [B, P]   tokens of the user, 0 for none; no part of the history, but read beside it
+
 and, for each of K wanted categories:
 
     subsequence_item    int64 [B, K, M]   newest events of that category, oldest first
@@ -34,6 +38,7 @@ SHORT_ITEM = "short_item"
 SHORT_AGE = "short_age"
 SHORT_TYPE = "short_type"
 SHORT_LENGTH = "short_length"
+PROFILE = "profile"
 CATEGORY = "category"
 CATEGORY_COUNT = "category_count"
 CATEGORY_AGE = "category_age"

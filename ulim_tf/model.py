@@ -15,6 +15,7 @@ from ulim_tf.layers.embeddings import BehaviourEmbedding
 from ulim_tf.layers.item_pointer import ItemGate
 from ulim_tf.layers.long_term import LongTermAttention
 from ulim_tf.layers.pointer_generator import CategoryPrediction, PointerGenerator
+from ulim_tf.layers.profile import UserProfile
 from ulim_tf.layers.short_term import ShortTermEncoder
 from ulim_tf.optimizers import LazyAdam
 from ulim_tf.sampling import CategorySampler, draw_from_pool
@@ -52,19 +53,21 @@ class UlimModel(MomentModel):
         categories: C.
         content: A, known content tokens of items; 0 for a catalogue without content.
         tokens: P, most tokens an item has.
+        profile: known tokens of users' profiles; 0 for users without.
     """
 
     def __init__(self, config: settings.UlimConfig | dict[str, Any], items: int, categories: int, content: int = 0,
-                 tokens: int = 0, **kwargs):
+                 tokens: int = 0, profile: int = 0, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(config, settings.UlimConfig):
             config = settings.from_dict(settings.UlimConfig, config)
-        self.settings, self.items, self.categories, self.content, self.tokens = (
-            config, items, categories, content, tokens)
+        self.settings, self.items, self.categories, self.content, self.tokens, self.profile = (
+            config, items, categories, content, tokens, profile)
         width, hidden = config.model.width, config.model.hidden
         self.embedding = BehaviourEmbedding(items, categories, width, content, tokens,
                                             len(config.features.event_types), name="embedding")
         self.short_term = ShortTermEncoder(width, config.model.heads, name="short_term")
+        self.user_profile = UserProfile(profile, width, name="user_profile") if profile else None
         self.long_term = LongTermAttention(width, name="long_term")
         self.item_gate = ItemGate(hidden, name="item_gate") if config.model.item_pointer else None
         self.pointer_generator = PointerGenerator(categories, width, hidden, config.model.category_pointer,
@@ -86,6 +89,8 @@ class UlimModel(MomentModel):
         if self.settings.features.event_types:
             row[history.SHORT_TYPE] = row[history.SHORT_ITEM]
             names.append(history.SUBSEQUENCE_TYPE)
+        if self.profile:
+            row[history.PROFILE] = row[history.SHORT_ITEM]
         subsequence = {name: tf.ones([1, 1, 1], tf.int64) for name in names}
         self.sampler.build(None)
         self.built = True
@@ -149,15 +154,16 @@ class UlimModel(MomentModel):
     @property
     def inference_variables(self) -> list[tf.Variable]:
         """What answering needs: all variables but those of sampling and of metrics."""
-        layers = (self.embedding, self.short_term, self.long_term, self.item_gate, self.pointer_generator,
-                  self.long_tower, self.short_tower)
+        layers = (self.embedding, self.short_term, self.user_profile, self.long_term, self.item_gate,
+                  self.pointer_generator, self.long_tower, self.short_tower)
         return [variable for layer in layers if layer for variable in layer.variables]
 
     def short_interest(self, moments: dict[str, tf.Tensor]) -> tf.Tensor:
-        """q, what the newest behaviours say: [B, D]."""
+        """q, what the newest behaviours say, and the user's profile: [B, D]."""
         behaviour = self.embedding(moments[history.SHORT_ITEM], moments[history.SHORT_AGE],
                                    moments.get(history.SHORT_TYPE))
-        return self.short_term(behaviour, moments[history.SHORT_LENGTH])
+        short = self.short_term(behaviour, moments[history.SHORT_LENGTH])
+        return short + self.user_profile(moments[history.PROFILE]) if self.user_profile else short
 
     def short_vector(self, short: tf.Tensor) -> tf.Tensor:
         """v_s of q and a 1 for the items' bias, searched in the whole pool: [B, D] -> [B, D + 1]."""
@@ -300,7 +306,7 @@ class UlimModel(MomentModel):
 
     def get_config(self) -> dict[str, Any]:
         return {"config": settings.to_dict(self.settings), "items": self.items, "categories": self.categories,
-                "content": self.content, "tokens": self.tokens}
+                "content": self.content, "tokens": self.tokens, "profile": self.profile}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "UlimModel":

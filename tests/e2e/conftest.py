@@ -11,7 +11,7 @@ import pytest
 from tfx_pipeline.datasets import complete_journey
 
 CONFIG = """
-features: {item_content: [product_type, manufacturer_id]}
+features: {item_content: [product_type, manufacturer_id], user_profile: [age, kids_count]}
 history: {long: 500, short: 30, subsequence: 20}
 model: {width: 16, heads: 2, hidden: 32}
 retrieval: {categories: 20, per_category: 10, short_term: 50, results: 100}
@@ -40,10 +40,10 @@ class PipelineRun(NamedTuple):
 @pytest.fixture(scope="session")
 def pipeline_run(tmp_path_factory) -> PipelineRun:
     directory = tmp_path_factory.mktemp("e2e")
-    events, catalog = complete_journey.write(directory / "data", users=60)
+    events, catalog, users = complete_journey.write(directory / "data", users=60)
     (directory / "config.yaml").write_text(CONFIG)
     command = [sys.executable, "-m", "tfx_pipeline.run_local", "--events", str(events), "--catalog", str(catalog),
-               "--workdir", str(directory / "run"), "--config", str(directory / "config.yaml"),
+               "--users", str(users), "--workdir", str(directory / "run"), "--config", str(directory / "config.yaml"),
                "--train_steps", "30", "--seed", "5"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout

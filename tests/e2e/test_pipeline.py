@@ -32,7 +32,8 @@ STOCK_CLIENT = textwrap.dedent("""
         request = predict_pb2.PredictRequest()
         request.model_spec.name = "ulim"
         for name, value, dtype in (("item_id", [items], tf.string), ("timestamp", [times], tf.int64),
-                                   ("length", [len(items)], tf.int32), ("now", [0], tf.int64)):
+                                   ("length", [len(items)], tf.int32), ("now", [0], tf.int64),
+                                   ("profile_age", ["45-54"], tf.string), ("profile_kids_count", [""], tf.string)):
             shape = [1, len(items)] if name in ("item_id", "timestamp") else [1]
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype, shape))
         outputs = {n: tf.make_ndarray(t)[0] for n, t in stub.Predict(request, timeout=30).outputs.items()}
@@ -96,7 +97,8 @@ def test_the_client_command_prints_recommendations(pipeline_run, server, tmp_pat
     user = pipeline_run.events.user_id.iloc[0]
     pipeline_run.events.to_csv(tmp_path / "events.csv", index=False)
     done = subprocess.run([sys.executable, "-m", "serving.client", "--server", server, "--history",
-                           str(tmp_path / "events.csv"), "--user", user, "--top", "5"], capture_output=True, text=True)
+                           str(tmp_path / "events.csv"), "--user", user, "--top", "5",
+                           "--profile", "age=45-54,kids_count="], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     header, *rows = done.stdout.splitlines()
     assert header.split() == ["rank", "item", "category", "channel", "score"] and len(rows) == 5

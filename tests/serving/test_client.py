@@ -135,6 +135,12 @@ def test_one_user_needs_no_flag_and_columns_may_have_other_names(served, tmp_pat
     assert sent(served) == {"item_id": [[b"a"]], "timestamp": [[-5]], "length": [1], "now": [7]}
 
 
+def test_the_command_sends_what_is_known_of_the_user(served, tmp_path):
+    assert run(served, tmp_path, TWO_USERS, "--user", "u1", "--profile", "country=nl,age=") == 0
+    assert {name: value for name, value in sent(served).items() if name.startswith("profile_")} == {
+        "profile_country": [b"nl"], "profile_age": [b""]}
+
+
 @pytest.mark.parametrize(("text", "flags", "message"), [
     (TWO_USERS, (), "has 2 users (u1, u2): choose one with --user"),
     ("user_id,item_id,timestamp\n" + "".join(f"u{n},a,1\n" for n in range(7)), (),
@@ -151,6 +157,7 @@ def test_one_user_needs_no_flag_and_columns_may_have_other_names(served, tmp_pat
     (b"user_id,item_id,timestamp\nu1,\xff,1\n", (), "cannot read"),
     (TWO_USERS, ("--columns", "item=product"), "--columns takes pairs such as item_id=product, for user_id, item_id, "
                                                "timestamp and event_type; got 'item=product'"),
+    (TWO_USERS, ("--user", "u1", "--profile", "nl"), "--profile takes pairs such as country=nl, got 'nl'"),
     (TWO_USERS, ("--user", "u1", "--model_name", "other"), "answered NOT_FOUND: Servable not found for request"),
 ])
 def test_the_command_says_in_one_line_what_is_wrong(served, tmp_path, capsys, text, flags, message):

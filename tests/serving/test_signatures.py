@@ -1,6 +1,7 @@
 """The exported servable, asked as a server asks it: raw strings in, item ids out."""
 
 import dataclasses
+import itertools
 import json
 import shutil
 import subprocess
@@ -64,6 +65,32 @@ def test_event_types_are_an_input_where_they_are_told_apart(tmp_path):
         assert not np.allclose(viewed, ask(["buy"] * 6))
         np.testing.assert_allclose(viewed, ask(["view"] * 6, padding=3), rtol=1e-4)
         np.testing.assert_allclose(ask(["returned"] * 6), ask([""] * 6), rtol=1e-6)
+
+
+def test_profiles_are_inputs_where_they_are_read(tmp_path):
+    tf.keras.utils.set_random_seed(3)
+    config = dataclasses.replace(CONFIG, features=settings.FeaturesConfig(user_profile=("age", "home")))
+    model = UlimModel(config, ITEMS, CATEGORIES, profile=3)
+    model.set_catalog(ITEM_CATEGORY)
+    model.user_profile.table.assign(np.random.default_rng(0).normal(size=[4, 8]))
+    (tmp_path / "profile").write_text("home=own\nage=40\nage=30\n")
+    files = [write_lines(tmp_path / "items", "item ", ITEMS),
+             write_lines(tmp_path / "categories", "category ", CATEGORIES), str(tmp_path / "1")]
+    with pytest.raises(ValueError, match="has 40 lines, but the model knows 3 profile tokens"):
+        export_servable(model, *files, files[0])
+    export_servable(model, *files, str(tmp_path / "profile"))
+    servable = tf.saved_model.load(str(tmp_path / "1"))
+    items, times = history(6)
+
+    def ask(age: str, home: str) -> np.ndarray:
+        return servable.signatures["predict_category"](
+            **request([items], [times]), profile_age=tf.constant([age]), profile_home=tf.constant([home]))[
+                "probability"].numpy()
+
+    unknown = ask("", "")
+    np.testing.assert_array_equal(unknown, ask("99", "rent"))
+    answers = [unknown, ask("30", ""), ask("40", ""), ask("", "own"), ask("40", "own")]
+    assert all(not np.allclose(one, two) for one, two in itertools.combinations(answers, 2))
 
 
 @pytest.fixture(scope="module")

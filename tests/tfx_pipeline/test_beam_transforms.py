@@ -59,16 +59,21 @@ def decode(record, more_bytes=frozenset(), more_integers=frozenset()):
     return {name: value for name, value in values.items() if value}
 
 
-def ingest(directory, rows, catalog=None, content=(), types=(), targets=(), **config):
+def ingest(directory, rows, catalog=None, content=(), types=(), targets=(), profiles=(), **config):
     """The splits as sorted serialized examples, the sorted rejected lines and the summary."""
     write_rows(directory / "events.csv", rows, [*HEADER, "event_type"] if types else HEADER)
     sources = [reading.find(reading.EVENTS, str(directory / "events.csv"), {}), None]
     if catalog:
         write_rows(directory / "catalog.csv", catalog, ["item_id", "category_id", "title", *content])
         sources[1] = reading.find(reading.CATALOG, str(directory / "catalog.csv"), {}, content)
+    users = None
+    if profiles:
+        write_rows(directory / "users.csv", profiles, ["user_id", "age", "home"])
+        users = reading.find(reading.USERS, str(directory / "users.csv"), {}, ["age", "home"])
     with beam.Pipeline() as pipeline:
         outputs = pipeline | Ingest(*sources, IngestConfig(**{"holdout_days": 2} | config),
-                                     FeaturesConfig(tuple(content), tuple(types), tuple(targets)))
+                                     FeaturesConfig(tuple(content), ("age", "home") if users else (), tuple(types),
+                                                    tuple(targets)), users)
         COLLECTED.clear()
         for name, output in outputs.items():
             output | name >> beam.Map(collect, name)
@@ -113,7 +118,8 @@ def test_the_summary_of_a_log(derived):
         "events_rows_read": 9, "events_rows_rejected": {}, "events": 9, "users": 3, "items": 3, "categories": 3,
         "category_conflicts": 1, "events_cut_by_max_history": 0, "train_users": 2, "held_out_baskets": 2,
         "eval_users": 1, "target_items": 2, "target_items_unseen": 1, "first_time": DAY, "cut_time": 28 * DAY,
-        "last_time": 30 * DAY, "catalog_rows_read": 0, "catalog_rows_rejected": {}, "catalog_conflicts": 0,
+        "last_time": 30 * DAY, "catalog_rows_read": 0, "catalog_rows_rejected": {}, "users_rows_read": 0,
+        "users_rows_rejected": {}, "catalog_conflicts": 0,
         "catalog_disagreements": 0, "items_missing_from_catalog": 0,
     }
 
@@ -155,6 +161,17 @@ def test_types_are_numbered_and_only_targets_are_held_out(tmp_path):
     held_out, = (decode(user, more_integers={"event_type"}) for user in found["eval"])
     # Of the basket after the cut, tea was viewed only, and "gone" was returned.
     assert held_out["target_item_id"] == [b"milk"]
+
+
+def test_profiles_go_to_their_users(tmp_path):
+    profiles = [("ann", "40", "own"), ("nobody", "30", ""), ("ann", "4", ""), ("", "1", "")]
+    found = ingest(tmp_path, ROWS, profiles=profiles)
+    ann, bob = sorted((decode(user, {"profile"}) for user in found["train"]), key=lambda user: user["user_id"])
+    # Of ann's two rows, the first by its tokens.
+    assert ann["profile"] == [b"age=4"] and "profile" not in bob
+    held_out, = (decode(user, {"profile"}) for user in found["eval"])
+    assert held_out["profile"] == [b"age=4"]
+    assert found["summary"].items() >= {"users_rows_read": 4, "users_rows_rejected": {"missing user_id": 1}}.items()
 
 
 def test_types_without_a_column_are_refused(tmp_path):

@@ -16,7 +16,7 @@ def whole(tmp_path_factory):
 
 
 def test_the_whole_log(whole):
-    events, catalog = map(pq.read_table, whole)
+    events, catalog, users = map(pq.read_table, whole)
     assert events.num_rows == 1_469_307
     assert [pc.count_distinct(events[name]).as_py() for name in ("user_id", "item_id", "category_id")] == [
         2469, 68_509, 303]
@@ -29,6 +29,9 @@ def test_the_whole_log(whole):
     titles = dict(zip(catalog["item_id"].to_pylist(), catalog["title"].to_pylist()))
     assert titles["5569882"] == "Razors And Blades, National"
     assert titles["940276"] == "Snack Cake - Multi Pack, National, 17.25 oz"
+    assert users.num_rows == 801
+    assert list(users.slice(0, 1).to_pylist()[0].values()) == [
+        "1", "65+", "35-49K", "Homeowner", "Married", "2", "2 Adults No Kids", "0"]
 
 
 def test_the_protocol_holds_out_a_basket_of_2014_households(whole):
@@ -52,10 +55,13 @@ def test_a_sample_is_drawn_once(tmp_path):
     assert len(users) == 20
     assert [path.stat().st_mtime_ns for path in complete_journey.write(tmp_path, users=20, seed=1)] == written
     assert set(pq.read_table(first[1])["item_id"].to_pylist()) == set(pq.read_table(first[0])["item_id"].to_pylist())
+    assert 0 < len(set(pq.read_table(first[2])["user_id"].to_pylist())) == len(
+        users & set(pq.read_table(first[2])["user_id"].to_pylist())) < 20
 
     other = complete_journey.write(tmp_path, users=20, seed=2)
     assert set(pq.read_table(other[0])["user_id"].to_pylist()) != users
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.parquet", "events.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "catalog.parquet", "events.parquet", "users.parquet"]
 
 
 def test_more_households_than_there_are(tmp_path):

@@ -69,6 +69,7 @@ def test_a_run_is_cached_until_a_file_changes(log):
 def test_every_argument_is_part_of_the_cache_key():
     base = {"events": "log.csv", "catalog": "items.csv", "columns": COLUMNS, "config": IngestConfig()}
     changes = [{}, {"events": "other.csv"}, {"catalog": None}, {"columns": {}}, {"features_config": BRAND},
+               {"users": "users.csv"},
                {"config": IngestConfig(seed=1)}]
     keys = {json.dumps(EventExampleGen(**base | change).exec_properties, sort_keys=True) for change in changes}
     assert len(keys) == len(changes)
@@ -102,6 +103,7 @@ def test_a_log_without_a_valid_row_stops_the_run(log):
 def test_a_run_that_read_too_little_is_stopped(tmp_path, found, message):
     (tmp_path / "rejected.csv").write_text("file,row,reason,raw\n")
     summary = {"events_rows_read": 10, "events_rows_rejected": {}, "catalog_rows_read": 10, "catalog_rows_rejected": {},
+               "users_rows_read": 0, "users_rows_rejected": {},
                "train_users": 1, "first_time": 20, "cut_time": 40, "last_time": 60}
     check(summary, str(tmp_path), str(tmp_path / "kept"), IngestConfig())
     with pytest.raises(RuntimeError, match=message):
@@ -113,6 +115,8 @@ def test_a_run_that_read_too_little_is_stopped(tmp_path, found, message):
     ({"columns": {}}, "must have a column for 'user_id'.*'household'"),
     ({"events": "log.txt"}, "extension must be one of"),
     ({"features_config": BRAND}, "features.item_content needs a catalogue with the columns brand, got none"),
+    ({"features_config": FeaturesConfig(user_profile=("age",))},
+     "features.user_profile needs a users file with the columns user_id, age, got none"),
     ({"catalog": "nowhere/*.parquet"}, "catalog must name at least one file, but no file matches"),
 ])
 def test_wrong_arguments_are_refused(log, arguments, message):

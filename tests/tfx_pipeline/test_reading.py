@@ -228,11 +228,22 @@ def test_content_becomes_tokens(tmp_path):
                       "maker": [7.0, 8.0, 9.0, None]})
     pq.write_table(table, tmp_path / "items.parquet")
     source = reading.find(reading.CATALOG, str(tmp_path / "items.parquet"), {}, ["brand", "maker"])
-    (rows, rejected), = reading.read_catalog(source.files[0], source.columns, source.content)
+    (rows, rejected), = reading.read_catalog(source.files[0], source.columns, source.describing)
     assert [split_tokens(joined) for joined in rows.content.decode()] == [[b"brand=Own", b"maker=7"], [b"maker=8"], []]
     assert rows_by_reason(rejected) == {"missing item_id": [3]}
     with pytest.raises(ValueError, match=r"must have what features.item_content names, has no 'size'; its columns"):
         reading.find(reading.CATALOG, str(tmp_path / "items.parquet"), {}, ["size"])
+
+
+def test_a_users_file_gives_profiles(tmp_path):
+    (tmp_path / "users.csv").write_text("member,country,age\nu1,nl,30\nu2,,\n,de,20\nu1,be,31\n")
+    source = reading.find(reading.USERS, str(tmp_path / "users.csv"), {"user_id": "member"}, ["country", "age"])
+    (rows, rejected), = reading.read_users(source.files[0], source.columns, source.describing)
+    assert [ids.decode().tolist() for ids in rows] == [
+        [b"u1", b"u2", b"u1"], [b"country=nl\x1fage=30", b"", b"country=be\x1fage=31"]]
+    assert rows_by_reason(rejected) == {"missing user_id": [3]}
+    with pytest.raises(ValueError, match=r"must have what features.user_profile names, has no 'city'; its"):
+        reading.find(reading.USERS, str(tmp_path / "users.csv"), {"user_id": "member"}, ["city"])
 
 
 def test_a_catalogue_needs_no_titles(tmp_path):

@@ -77,6 +77,19 @@ def test_only_events_of_a_target_type_are_predicted():
     assert seen == expected
 
 
+def test_a_moment_has_the_profile_of_its_user():
+    """User u buys item u only, so the target tells whose moment it is."""
+    user = np.repeat(np.arange(3), 5)
+    log, _ = split_by_time(
+        {"user_id": user, "item_id": user, "category_id": user, "timestamp": 86_400 * np.tile([1, 2, 3, 4, 90], 3)},
+        users={"user_id": [0, 2], "age": ["30", "40"], "home": ["own", None]}, profile=("age", "home"))
+    batch = next(iter(data.training_dataset_in_memory(
+        log, HistoryConfig(long=4, short=4, subsequence=3), TrainingConfig(moments=12, targets=1))))
+    tokens = {log.item_id[item]: {log.profile_id[token] for token in row if token}
+              for (item,), row in zip(batch[data.TARGET_ITEM].numpy(), batch[history.PROFILE].numpy())}
+    assert tokens == {"0": {"age=30", "home=own"}, "1": set(), "2": {"age=40"}}
+
+
 def test_the_same_seed_gives_the_same_batches(tmp_path):
     first, again, other = (batches(tmp_path, 5, seed=seed) for seed in (3, 3, 4))
     for one, two in zip(first, again):

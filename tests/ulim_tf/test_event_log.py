@@ -260,6 +260,20 @@ def test_a_catalogue_that_cannot_be_read_is_refused_by_name(catalog, message):
         split_by_time(GOOD, catalog)
 
 
+def test_profiles_stand_beside_their_users():
+    log, _ = split_by_time(
+        {"user_id": ["u", "v", "w"], "item_id": ["a"] * 3, "category_id": ["c"] * 3, "timestamp": [0, 1, 40 * DAY]},
+        users={"user_id": ["v", "x", "u", "u"], "age": ["30", "9", None, "40"], "home": ["own", "own", "own", None]},
+        profile=("age", "home"))
+    # "w" has no history; of "u"'s two rows, the first by its tokens.
+    assert log.user_id.tolist() == ["u", "v"] and log.profile_id.tolist() == ["", "age=30", "age=40", "home=own"]
+    assert log.profile.tolist() == [[2, 0], [1, 3]]
+    flat, length = log.stored()["profile"]
+    assert flat.tolist() == [2, 1, 3] and length.tolist() == [1, 2]
+    with pytest.raises(ValueError, match="profile must name columns of users, got age and no users"):
+        split_by_time(GOOD, profile=("age",))
+
+
 @pytest.mark.parametrize(("catalog", "message"), [
     ({"item_id": ["a"], "category_id": ["x"]}, "catalog must have the columns .*, brand, missing: brand"),
     (None, "content must name columns of a catalogue, got brand and no catalogue"),

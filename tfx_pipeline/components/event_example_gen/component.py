@@ -28,6 +28,7 @@ class EventExampleGen(FileBasedExampleGen):
     Args:
         events: path or glob pattern of the log's files; see `tfx_pipeline/reading.py` for formats and columns.
         catalog: the same of the catalogue's files; None derives the catalogue from the log.
+        users: the same of the files that describe users, with a column user_id; None if nothing does.
         columns: standard column name -> name in the files, for those that differ.
         features_config: what the towers read of the log and the catalogue.
         config: how the log is checked, cut and split.
@@ -35,21 +36,27 @@ class EventExampleGen(FileBasedExampleGen):
             None: the folder `rejected` beside the component's examples.
 
     Raises:
-        ValueError: an unknown file extension, an unknown standard name in `columns`, or content without a catalogue.
+        ValueError: an unknown file extension, an unknown standard name in `columns`, or a setting needs a file that is
+            not given.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EventExampleGenExecutor)
 
-    def __init__(self, events: str, catalog: str | None = None, columns: Mapping[str, str] | None = None,
-                 features_config: FeaturesConfig = FeaturesConfig(), config: IngestConfig | None = None,
-                 rejected_dir: str | None = None):
+    def __init__(self, events: str, catalog: str | None = None, users: str | None = None,
+                 columns: Mapping[str, str] | None = None, features_config: FeaturesConfig = FeaturesConfig(),
+                 config: IngestConfig | None = None, rejected_dir: str | None = None):
         columns = columns or {}
         reading.check_mapping(columns)
         if features_config.item_content and not catalog:
             raise ValueError("features.item_content needs a catalogue with the columns "
                              f"{', '.join(features_config.item_content)}, got none. Give one with --catalog, or leave "
                              "the setting out.")
-        patterns = {reading.EVENTS: events} | ({reading.CATALOG: catalog} if catalog else {})
+        if features_config.user_profile and not users:
+            raise ValueError("features.user_profile needs a users file with the columns user_id, "
+                             f"{', '.join(features_config.user_profile)}, got none. Give one with --users, or leave "
+                             "the setting out.")
+        given = {reading.EVENTS: events, reading.CATALOG: catalog, reading.USERS: users}
+        patterns = {kind: pattern for kind, pattern in given.items() if pattern}
         for pattern in patterns.values():
             reading.check_extension(pattern)
         settings = {

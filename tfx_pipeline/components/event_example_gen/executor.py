@@ -50,12 +50,13 @@ class EventExampleGenExecutor(BaseExampleGenExecutor):
         settings = _settings(exec_properties)
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         features_config = FeaturesConfig(**settings["features"])
-        content = {reading.CATALOG: features_config.item_content}
+        describing = {reading.CATALOG: features_config.item_content, reading.USERS: features_config.user_profile}
         sources = {split.name: reading.find(split.name, os.path.join(base, split.pattern), settings["columns"],
-                                            content.get(split.name, ()))
+                                            describing.get(split.name, ()))
                    for split in inputs.splits}
         return pipeline | "Ingest" >> Ingest(
-            sources[reading.EVENTS], sources.get(reading.CATALOG), IngestConfig(**settings["config"]), features_config)
+            sources[reading.EVENTS], sources.get(reading.CATALOG), IngestConfig(**settings["config"]), features_config,
+            sources.get(reading.USERS))
 
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
            exec_properties: dict[str, Any]) -> None:
@@ -103,7 +104,7 @@ def check(summary: dict[str, Any], directory: str, rejected_dir: str, config: In
         RuntimeError: no row is valid, more than the allowed share of them are malformed, or no event lies before the
             cut.
     """
-    for kind in (reading.EVENTS, reading.CATALOG):
+    for kind in (reading.EVENTS, reading.CATALOG, reading.USERS):
         read, reasons = summary[f"{kind}_rows_read"], summary[f"{kind}_rows_rejected"]
         rejected = sum(reasons.values())
         if rejected > config.max_rejected_share * read or rejected == read > 0:

@@ -27,8 +27,10 @@ class Executor(base_executor.BaseExecutor):
         """See the base class."""
         trained = path_utils.serving_model_dir(artifact_utils.get_single_uri(input_dict[MODEL]))
         vocabularies = tft.TFTransformOutput(artifact_utils.get_single_uri(input_dict[TRANSFORM_GRAPH]))
+        model = keras.models.load_model(os.path.join(trained, MODEL_FILE), compile=False)
         export_servable(
-            keras.models.load_model(os.path.join(trained, MODEL_FILE), compile=False),
+            model,
             vocabularies.vocabulary_file_by_name(features.ITEM_VOCABULARY),
             vocabularies.vocabulary_file_by_name(features.CATEGORY_VOCABULARY),
-            path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict[SERVABLE])))
+            path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict[SERVABLE])),
+            vocabularies.vocabulary_file_by_name(features.PROFILE_VOCABULARY) if model.profile else None)
