@@ -43,7 +43,17 @@ class _Scores(NamedTuple):
     """Exact scores of B users."""
 
     item: np.ndarray  # P(i), [B, V + 1]
+    long: np.ndarray  # the same without the short-term channel
     category: np.ndarray  # y, [B, C + 1]
+
+
+class _Rankings(NamedTuple):
+    """Best first, of n users."""
+
+    item: np.ndarray  # int64 [n, R]
+    unseen: np.ndarray  # int64 [n, R], without the items of each history
+    in_true_category: np.ndarray  # int64 [n, R], with the basket's categories given
+    category: np.ndarray  # int64 [n, C]
 
 
 class ExactUlim:
@@ -61,6 +71,7 @@ class ExactUlim:
         self.name, self._overrides, self._content = name, overrides or {}, content
         self._read = newest_half if half else lambda log: log
         self.fitted_on: EventLog | None = None
+        self._ranked_for = self._ranked_of = None
 
     def fit(self, log: EventLog, *, validation: HeldOut | None, steps: int | None, seed: int, quick: bool) -> Trained:
         """Trains on the log; `validation` picks the step."""
@@ -76,7 +87,7 @@ class ExactUlim:
         self.model.compile()
 
         def score() -> float:
-            some = _every(validation, _SCORED_USERS)
+            some = _every(validation, _SCORED_USERS)  # another each time, so that nothing is remembered
             ranked = self.rank(log, some, _RECALL_AT, exclude_seen=False)
             return float(np.mean([np.isin(target, row).mean() for target, row in zip(some.target, ranked)]))
 
@@ -85,40 +96,46 @@ class ExactUlim:
         self.trained = train(self.model, moments, schedule, name=self.name, steps=steps,
                              score=score if validation else None)
         self.model.follow_popularity(*popularity)
-        self.fitted_on = log
+        self.fitted_on, self._ranked_for = log, None
         return self.trained
 
     def rank(self, log: EventLog, held: HeldOut, count: int, exclude_seen: bool) -> np.ndarray:
         """As `Candidate`."""
-        ranked = []
-        for user, scores in zip(_split(held.user), self._scores(self._read(log), held)):
-            if exclude_seen:
-                for row, one in zip(scores.item, user):
-                    row[log.item[log.history(one)]] = -1.0
-            best = np.argpartition(-scores.item, count, axis=1)[:, :count]
-            order = np.argsort(-np.take_along_axis(scores.item, best, axis=1), axis=1, kind="stable")
-            ranked.append(np.take_along_axis(best, order, axis=1))
-        return np.concatenate(ranked)
+        rankings = self._rankings(log, held, count)
+        return rankings.unseen if exclude_seen else rankings.item
 
     def rank_categories(self, log: EventLog, held: HeldOut, count: int) -> np.ndarray:
         """As `CategoryPredictor`."""
-        return np.concatenate([1 + np.argsort(-scores.category[:, 1:], axis=1, kind="stable")[:, :count]
-                               for scores in self._scores(self._read(log), held)])
+        return self._rankings(log, held, 1).category[:, :count]
 
     def rank_in_true_categories(self, log: EventLog, held: HeldOut, count: int) -> np.ndarray:
         """As `rank`, with the basket's own categories, all alike probable, in the place of those that PGIN predicts."""
-        ranked, places = [], _split(np.arange(len(held.user)))
-        for place, scores in zip(places, self._scores(self._read(log), held, share_of_short=0.0)):
-            for row, of_category, one in zip(scores.item, scores.category, place):
-                true = np.zeros(log.categories + 1)
-                true[log.item_category[held.target[one]]] = 1.0
-                weight = true / np.maximum(of_category, 1e-30)
-                ranked.append(np.argsort(-row * weight[log.item_category], kind="stable")[:count])
-        return np.stack(ranked)
+        return self._rankings(log, held, count).in_true_category
 
-    def _scores(self, log: EventLog, held: HeldOut, share_of_short: float | None = None) -> Iterator[_Scores]:
+    def _rankings(self, log: EventLog, held: HeldOut, count: int) -> _Rankings:
+        """Every ranking from one scoring of the users, which takes nearly all of the time."""
+        if self._ranked_for is not log or self._ranked_of is not held or self._ranked.item.shape[1] < count:
+            batches = []
+            for scores in self._scores(self._read(log), held):
+                place = slice(len(batches) * _USERS_AT_ONCE, (len(batches) + 1) * _USERS_AT_ONCE)
+                true = np.zeros(scores.category.shape)
+                for row, target in zip(true, held.target[place]):
+                    row[log.item_category[target]] = 1.0
+                within = true / np.maximum(scores.category, 1e-30)
+                unseen = scores.item.copy()
+                for row, user in zip(unseen, held.user[place]):
+                    row[log.item[log.history(user)]] = -1.0
+                batches.append(_Rankings(
+                    _best(scores.item, count), _best(unseen, count),
+                    _best(scores.long * np.take(within, log.item_category, axis=1), count),
+                    1 + np.argsort(-scores.category[:, 1:], axis=1, kind="stable")))
+            self._ranked = _Rankings(*(np.concatenate(parts) for parts in zip(*batches)))
+            self._ranked_for, self._ranked_of = log, held
+        return _Rankings(*(one[:, :count] for one in self._ranked[:3]), self._ranked.category)
+
+    def _scores(self, log: EventLog, held: HeldOut) -> Iterator[_Scores]:
         model, config = self.model, self.model.settings
-        share = config.retrieval.short_share if share_of_short is None else share_of_short
+        share = config.retrieval.short_share
         users = data.StoredUsers(
             {name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()})
         everything = tf.range(1, log.items + 1)
@@ -143,9 +160,9 @@ class ExactUlim:
             owner = long.owner.numpy()
             np.add.at(item, (owner // log.categories, long.item.numpy()),
                       (y[:, 1:] * gate).reshape(-1)[owner] * long.attention.numpy())
-            item *= 1.0 - share
-            item[:, 1:] += share * _softmax(model.short_vector(short).numpy() @ candidate.T / config.loss.temperature)
-            yield _Scores(item, y)
+            mixed = (1.0 - share) * item
+            mixed[:, 1:] += share * _softmax(model.short_vector(short).numpy() @ candidate.T / config.loss.temperature)
+            yield _Scores(mixed, item, y)
 
 
 class ServedUlim:
@@ -231,6 +248,13 @@ def newest_half(log: EventLog) -> EventLog:
 
 def _every(held: HeldOut, step: int) -> HeldOut:
     return dataclasses.replace(held, user=held.user[::step], target=held.target[::step], now=held.now[::step])
+
+
+def _best(score: np.ndarray, count: int) -> np.ndarray:
+    """The `count` best of [B, V + 1], best first."""
+    best = np.argpartition(-score, count, axis=1)[:, :count]
+    order = np.argsort(-np.take_along_axis(score, best, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(best, order, axis=1)
 
 
 def _split(values: np.ndarray) -> list[np.ndarray]:
