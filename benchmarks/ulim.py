@@ -36,6 +36,11 @@ ABLATIONS: dict[str, Mapping[str, Mapping[str, Any]]] = {
     "whole-pool negatives": {"loss": {"long_negatives": "whole_pool"}},
     "in-category short loss": {"loss": {"short_negatives": "in_category"}},
 }
+RETRIEVAL_ABLATIONS: dict[str, Mapping[str, Any]] = {
+    "no short channel": {"short_share": 0.0},
+    "quota merge": {"merge": "quota"},
+    "equal quotas": {"merge": "equal_quota"},
+}
 SEARCHED_CATEGORIES = (1, 5, 10, 20, 50, 100)
 
 
@@ -229,7 +234,7 @@ def candidates() -> list[Candidate]:
     exact = ExactUlim()
     trained = [ExactUlim(f"{ABLATION}{name}", overrides) for name, overrides in ABLATIONS.items()]
     served = [ServedUlim(f"{ABLATION}K = {count}", exact, {"categories": count}) for count in SEARCHED_CATEGORIES]
-    served.append(ServedUlim(f"{ABLATION}no short channel", exact, {"short_share": 0.0}))
+    served += [ServedUlim(f"{ABLATION}{name}", exact, overrides) for name, overrides in RETRIEVAL_ABLATIONS.items()]
     described = ExactUlim("ULIM with item content (exact)", content=True)
     return [exact, ServedUlim("ULIM", exact), described, ServedUlim("ULIM with item content", described),
             ExactUlim("ULIM (half history)", half=True), *served, *trained]

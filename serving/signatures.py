@@ -90,8 +90,10 @@ class Servable:
                                                          min(config.retrieval.short_term, self._model.items))
         copied = tf.reshape(user.probability * long.gate, [-1])
         ranked = merge(
+            rule=config.retrieval.merge, quota_exponent=config.retrieval.quota_exponent, probability=user.probability,
             copied_item=_by_user(long.item, long.owner, user.category, NO_ITEM),
             copied_probability=_by_user(tf.gather(copied, long.owner) * long.attention, long.owner, user.category, 0.0),
+            copied_column=_by_user(long.owner % tf.shape(user.category, tf.int64)[1], long.owner, user.category, 0),
             long_item=tf.reshape(item, by_category), long_score=tf.reshape(score, by_category),
             long_log_sum=tf.reshape(self._normalizer.log_sum(vector, category, score), tf.shape(user.category)),
             generated_probability=user.probability * (1.0 - long.gate), short_item=short_item, short_score=short_score,

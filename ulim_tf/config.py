@@ -159,7 +159,13 @@ class RetrievalConfig(Section):
     categories: int = setting(200, "K: predicted categories that are searched", low=1, high=10_000)
     per_category: int = setting(50, "items taken from each searched category", low=1, high=10_000)
     short_term: int = setting(500, "items taken from the whole pool by the short-term vector", low=1, high=100_000)
-    short_share: float = setting(0.02, "probability the merge gives to the short-term channel", low=0.0, high=1.0)
+    merge: str = setting("probability", "how the channels become one answer: probability ranks a mixture of both; "
+                         "quota divides the places among categories by their probability, equal_quota evenly",
+                         choices=("probability", "quota", "equal_quota"))
+    quota_exponent: float = setting(1.0, "power of a category's probability that merge: quota divides by; 0 is "
+                                    "equal_quota", low=0.0, high=100.0)
+    short_share: float = setting(0.02, "what the short-term channel gets: of the probability, or of the places where "
+                                 "merge is a quota", low=0.0, high=1.0)
     results: int = setting(500, "R: items in an answer", low=1, high=100_000)
     exclude_seen: bool = setting(False, "never answer an item of the history; for shops where nobody rebuys")
 

@@ -220,6 +220,32 @@ def test_the_export_is_hermetic(signatures, exported, tmp_path):
     np.testing.assert_allclose(scores, here["score"], rtol=1e-4)
 
 
+@pytest.mark.parametrize("rule", ["quota", "equal_quota"])
+def test_quotas_follow_the_predicted_categories(tmp_path, rule):
+    """Each next item is of the category with the most probability (to the power 2, or 0) for 2 n + 1, given n items."""
+    config = dataclasses.replace(CONFIG, retrieval=dataclasses.replace(
+        CONFIG.retrieval, merge=rule, quota_exponent=2.0, short_share=0.0, per_category=8, results=10))
+    tf.keras.utils.set_random_seed(3)
+    model = UlimModel(config, ITEMS, CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    export_servable(model, write_lines(tmp_path / "items", "item ", ITEMS),
+                    write_lines(tmp_path / "categories", "category ", CATEGORIES), str(tmp_path / "1"))
+    signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+    items, times = history(30)
+    asked = request([items], [times])
+    predicted = signatures["predict_category"](**asked)
+    share = predicted["probability"][0].numpy() ** (2.0 if rule == "quota" else 0.0)
+    given, expected = np.zeros(3), []
+    for _ in range(10):
+        next_one = np.argmax(share / (2 * given + 1))
+        given[next_one] += 1
+        expected.append(predicted["category_id"][0, next_one].numpy())
+    answer = signatures["serving_default"](**asked)
+    assert answer["category_id"][0].numpy().tolist() == expected
+    assert answer["channel"][0].numpy().tolist() == [0] * 10
+    assert len(set(answer["item_id"][0].numpy())) == 10 and (np.diff(answer["score"][0]) <= 0).all()
+
+
 def test_seen_items_can_be_excluded_however_old(tmp_path):
     config = dataclasses.replace(CONFIG, history=dataclasses.replace(CONFIG.history, long=5),
                                  retrieval=dataclasses.replace(CONFIG.retrieval, exclude_seen=True, results=ITEMS))

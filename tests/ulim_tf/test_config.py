@@ -35,6 +35,8 @@ def test_whole_numbers_are_taken_for_fractions():
     ({"model": {"heads": 3}}, "ModelConfig.heads must divide ModelConfig.width, got 3 heads and width 64"),
     ({"loss": {"short_negatives": "both"}},
      "LossConfig.short_negatives must be one of whole_pool, in_category, got 'both'"),
+    ({"retrieval": {"merge": "best"}},
+     "RetrievalConfig.merge must be one of probability, quota, equal_quota, got 'best'"),
     ({"loss": {"alpha": float("nan")}}, "LossConfig.alpha must be at least 0.0, got nan"),
 ])
 def test_what_is_wrong_is_named(values, message):

@@ -19,7 +19,7 @@ from scann import scann_ops
 from scann.partitioning import partitioner_pb2
 from scann.proto import scann_pb2
 
-NO_ITEM = -1
+from ulim_tf.retrieval.candidates import NO_ITEM
 
 _LARGEST_EXACT_POOL = 100_000  # up to here brute force answers in about a millisecond
 _CATEGORY_LEAVES = """

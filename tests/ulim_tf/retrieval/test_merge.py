@@ -5,21 +5,26 @@ import tensorflow as tf
 from hypothesis import given, settings
 
 from tests import oracles
-from ulim_tf.retrieval.merge import BACKFILL, LONG_TERM, SHORT_TERM, merge
+from ulim_tf.retrieval.candidates import BACKFILL, LONG_TERM, SHORT_TERM
+from ulim_tf.retrieval.merge import merge
 
 NONE = float("-inf")
+RULES = ("probability", "quota", "equal_quota")
 
 
-def run(long_item, long_score, probability, short_item, short_score, *, copied=(), share=0.25, temperature=1.0, items,
-        results, excluded=None, log_sum=None):
-    """One user; `copied` holds (item, probability) pairs."""
+def run(long_item, long_score, generated, short_item, short_score, *, copied=(), share=0.25, temperature=1.0, items,
+        results, excluded=None, log_sum=None, rule="probability", exponent=1.0):
+    """One user; `copied` holds (item, probability, column of its category)."""
+    item, mass, column = zip(*copied) if copied else ((), (), ())
+    probability = np.array(generated) + np.bincount(column, mass, len(generated))
     return merge(
-        copied_item=tf.constant([[item for item, _ in copied]], tf.int64, shape=[1, len(copied)]),
-        copied_probability=tf.constant([[mass for _, mass in copied]], tf.float32, shape=[1, len(copied)]),
+        rule=rule, quota_exponent=exponent, probability=tf.constant([probability], tf.float32),
+        copied_item=tf.constant([item], tf.int64), copied_probability=tf.constant([mass], tf.float32),
+        copied_column=tf.constant([column], tf.int64),
         long_item=tf.constant([long_item], tf.int64), long_score=tf.constant([long_score], tf.float32),
         long_log_sum=tf.constant([log_sum or [np.log(np.exp(np.array(of_one) / temperature).sum() or 1.0)
                                               for of_one in long_score]], tf.float32),
-        generated_probability=tf.constant([probability], tf.float32), short_item=tf.constant([short_item], tf.int64),
+        generated_probability=tf.constant([generated], tf.float32), short_item=tf.constant([short_item], tf.int64),
         short_score=tf.constant([short_score], tf.float32), short_share=share, temperature=temperature, items=items,
         results=results, excluded=None if excluded is None else tf.constant([excluded], tf.int64))
 
@@ -44,15 +49,16 @@ def test_items_that_were_not_returned_take_their_part():
 
 
 def test_excluded_items_never_come_back_and_others_fill_up():
-    got = run([[1, 2], [3, -1]], [[0.0, 0.0], [5.0, NONE]], [0.8, 0.2], [2, 9], [1.0, 1.0], copied=[(7, 0.1)], items=10,
-              results=6, excluded=[2, 4, 7, -1, 5])
+    got = run([[1, 2], [3, -1]], [[0.0, 0.0], [5.0, NONE]], [0.8, 0.2], [2, 9], [1.0, 1.0], copied=[(7, 0.1, 0)],
+              items=10, results=6, excluded=[2, 4, 7, -1, 5])
     assert got.item[0].numpy().tolist() == [1, 3, 9, 6, 8, 10]
     assert got.count.numpy().tolist() == [6]
 
 
 def test_copies_of_an_item_add_up():
     """Item 7 was bought twice (.1 and .3), item 1 once (.2) and is found by the search too (.4 * 1)."""
-    got = run([[1]], [[3.0]], [0.4], [9], [0.0], copied=[(7, 0.1), (1, 0.2), (7, 0.3), (-1, 0.0)], items=9, results=4)
+    got = run([[1]], [[3.0]], [0.4], [9], [0.0], copied=[(7, 0.1, 0), (1, 0.2, 0), (7, 0.3, 0), (-1, 0.0, 0)], items=9,
+              results=4)
     assert got.item[0].numpy().tolist() == [1, 7, 9, 2]
     np.testing.assert_allclose(np.exp(got.score[0, :3]), [0.75 * 0.6, 0.75 * 0.4, 0.25], rtol=1e-5)
     assert got.channel[0].numpy().tolist() == [LONG_TERM, LONG_TERM, SHORT_TERM, BACKFILL]
@@ -78,41 +84,142 @@ def test_a_channel_can_be_switched_off(share):
     assert np.isfinite(got.score).all()
 
 
+TWO_CATEGORIES = {"long_item": [[1, 2, 3, 4], [5, 6, -1, -1]],
+                  "long_score": [[4.0, 3.0, 2.0, 1.0], [9.0, 8.0, NONE, NONE]], "generated": [0.5, 0.25],
+                  "short_item": [7, 1], "short_score": [1.0, 0.0], "share": 0.2, "items": 10}
+
+
+@pytest.mark.parametrize(("rule", "exponent", "order", "keys"), [
+    # Weights .8 * 2/3 and .8 * 1/3, short-term .2; divided by 1, 3, 5 and 7.
+    ("quota", 1.0, [1, 5, 7, 2, 3, 6, 4], [8 / 15, 4 / 15, 1 / 5, 8 / 45, 8 / 75, 4 / 45, 8 / 105]),
+    # .5 ** 2 to .25 ** 2 is 4 to 1: .64, .16 and .2.
+    ("quota", 2.0, [1, 2, 7, 5, 3, 4, 6], [.64, .64 / 3, .2, .16, .64 / 5, .64 / 7, .16 / 3]),
+    # .4, .4 and .2; of equal keys, the more probable category's first.
+    ("equal_quota", 1.0, [1, 5, 7, 2, 6, 3, 4], [.4, .4, .2, .4 / 3, .4 / 3, .4 / 5, .4 / 7]),
+])
+def test_quotas_worked_out_by_hand(rule, exponent, order, keys):
+    """Item 1 is the second of the short-term channel too, which is worth less there. Category 2 has two items only."""
+    got = run(**TWO_CATEGORIES, rule=rule, exponent=exponent, results=10)
+    assert got.item[0].numpy().tolist() == [*order, 8, 9, 10]
+    np.testing.assert_allclose(np.exp(got.score[0, :7]), keys, rtol=1e-5)
+    channels = [SHORT_TERM if item == 7 else LONG_TERM for item in order] + [BACKFILL] * 3
+    assert got.channel[0].numpy().tolist() == channels
+
+
+def test_the_first_items_are_those_of_a_shorter_answer_and_hold_each_share():
+    """Probabilities .5, .3 and .2; category c has the items 10 c + 1 to 10 c + 10."""
+    item = np.arange(1, 31).reshape(3, 10)
+    case = {"long_item": item.tolist(), "long_score": -item, "generated": [0.5, 0.3, 0.2], "short_item": [-1],
+            "short_score": [NONE], "share": 0.0, "items": 30, "rule": "quota"}
+    whole = run(**case, results=20).item[0].numpy()
+    assert np.bincount((whole - 1) // 10).tolist() == [10, 6, 4]
+    assert np.bincount((whole[:10] - 1) // 10).tolist() == [5, 3, 2]
+    for results in (1, 7, 10):
+        assert run(**case, results=results).item[0].numpy().tolist() == whole[:results].tolist()
+
+
+def test_the_short_term_channel_has_its_share_of_the_places():
+    """Weights .75 and .25: 6 and 2 of 8 places."""
+    got = run([list(range(1, 11))], [list(range(10, 0, -1))], [1.0], list(range(11, 21)), list(range(10, 0, -1)),
+              items=20, results=8, rule="quota")
+    assert sorted(got.item[0].numpy().tolist()) == [1, 2, 3, 4, 5, 6, 11, 12]
+
+
+def test_an_excluded_item_takes_no_place_from_its_category():
+    got = run(**TWO_CATEGORIES, rule="equal_quota", results=8, excluded=[1, 5, 8])
+    # Items 2, 3, 4 have .4, .4 / 3 and .4 / 5, item 6 has .4, item 7 .2.
+    assert got.item[0].numpy().tolist() == [2, 6, 7, 3, 4, 9, 10, 0]
+    assert got.count.numpy().tolist() == [7]
+
+
+def test_inside_a_category_copies_count_as_in_the_mixture():
+    """Items 1 and 2 share a generated .2; item 2 was bought twice (.1 and .15), item 8 once (.3)."""
+    got = run([[1, 2]], [[0.0, 0.0]], [0.2], [-1], [NONE], rule="quota", share=0.0, items=8, results=3,
+              copied=[(2, 0.1, 0), (8, 0.3, 0), (2, 0.15, 0)])
+    assert got.item[0].numpy().tolist() == [2, 8, 1]  # .35, .3, .1
+
+
+def test_a_category_of_no_probability_has_no_quota():
+    got = run([[3], [2]], [[0.0], [9.0]], [1.0, 0.0], [-1], [NONE], rule="equal_quota", items=3, results=3)
+    assert got.item[0].numpy().tolist() == [3, 1, 2]
+    assert got.channel[0].numpy().tolist() == [LONG_TERM, BACKFILL, BACKFILL]
+    assert np.isfinite(got.score).all()
+
+
+class Case:
+    """One user, drawn at random: what `run` and the references take."""
+
+    def __init__(self, data: st.DataObject):
+        self.items, self.results = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 40))
+        rng = np.random.default_rng(data.draw(st.integers(0, 999)))
+        categories, k, short_k = (data.draw(st.integers(1, most)) for most in (4, 4, 6))
+        every = np.arange(1, self.items + 1)
+        owner = rng.integers(0, categories, self.items)
+        probability = np.sort(oracles.softmax(rng.normal(size=categories)))[::-1]
+        self.long, self.copied = {}, []
+        self.long_item, self.long_score = np.full((categories, k), -1), np.full((categories, k), NONE)
+        gates = []
+        for c in range(categories):
+            members = rng.permutation(every[owner == c])
+            events = rng.choice(members, 3).tolist() if len(members) and data.draw(st.booleans()) else []
+            attention = oracles.softmax(rng.normal(size=3)) if events else []
+            found = members[:k]
+            self.long_item[c, :len(found)], self.long_score[c, :len(found)] = found, rng.normal(size=len(found))
+            gates.append(rng.random() if events else 0.0)
+            self.copied += [(i, probability[c] * gates[c] * a, c) for i, a in zip(events, attention)]
+            self.long[c] = (probability[c], gates[c], list(zip(events, attention)),
+                            dict(zip(found.tolist(), self.long_score[c])))
+        self.generated = probability * (1 - np.array(gates))
+        chosen = rng.permutation(every)[:short_k]
+        self.short = dict(zip(chosen.tolist(), rng.normal(size=len(chosen))))
+        self.short_item = [*self.short, *[-1] * (short_k - len(chosen))]
+        self.short_score = [*self.short.values(), *[NONE] * (short_k - len(chosen))]
+        self.excluded = rng.permutation(every)[:rng.integers(0, self.items + 1)].tolist()
+
+    def answer(self, **options):
+        return run(self.long_item, self.long_score, self.generated, self.short_item, self.short_score,
+                   copied=self.copied, temperature=0.5, items=self.items, results=self.results, **options)
+
+
+@pytest.mark.parametrize("rule", RULES)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_against_the_plain_reference(data):
-    items = data.draw(st.integers(1, 30))
-    results = data.draw(st.integers(1, 40))
-    rng = np.random.default_rng(data.draw(st.integers(0, 999)))
-    categories, k, short_k = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4)), data.draw(st.integers(1, 6))
-    owner = rng.integers(0, categories, items + 1)
-    long_item, long_score = np.full((categories, k), -1), np.full((categories, k), NONE)
-    for c in range(categories):
-        members = rng.permutation([i for i in range(1, items + 1) if owner[i] == c])[:k]
-        long_item[c, :len(members)] = members
-        long_score[c, :len(members)] = rng.normal(size=len(members))
-    short_item, short_score = np.full(short_k, -1), np.full(short_k, NONE)
-    chosen = rng.permutation(np.arange(1, items + 1))[:short_k]
-    short_item[:len(chosen)], short_score[:len(chosen)] = chosen, rng.normal(size=len(chosen))
-    probability = oracles.softmax(rng.normal(size=categories))
-    events = [rng.choice(np.flatnonzero(owner == c)[np.flatnonzero(owner == c) > 0], 3).tolist()
-              if (np.flatnonzero(owner == c) > 0).any() and data.draw(st.booleans()) else [] for c in range(categories)]
-    attention = [oracles.softmax(rng.normal(size=len(of_c))) if of_c else np.zeros(0) for of_c in events]
-    gate = np.array([rng.random() if of_c else 0.0 for of_c in events])
-
-    got = run(long_item, long_score, probability * (1 - gate), short_item, short_score, share=0.3, temperature=0.5,
-              items=items, results=results, copied=[
-                  (item, probability[c] * gate[c] * a) for c in range(categories)
-                  for item, a in zip(events[c], attention[c])])
-    expected = oracles.merge(
-        {c: (probability[c], gate[c], list(zip(events[c], attention[c])),
-             {int(i): s for i, s in zip(long_item[c], long_score[c]) if i > 0}) for c in range(categories)},
-        {int(i): s for i, s in zip(short_item, short_score) if i > 0}, 0.3, 0.5)
-    ranked = sorted(expected, key=lambda i: -expected[i])
-    ranked += [i for i in range(1, items + 1) if i not in expected]
-    count = min(results, items)
+def test_what_holds_of_every_answer(rule, data):
+    case = Case(data)
+    got = case.answer(rule=rule, share=data.draw(st.sampled_from([0.0, 0.3, 1.0])), excluded=case.excluded)
+    item, score, channel = (values[0].numpy() for values in got[:3])
+    count = min(case.results, case.items - len(case.excluded))
     assert got.count.numpy().tolist() == [count]
+    assert len(set(item[:count].tolist())) == count and (item[:count] > 0).all()
+    assert not set(item[:count].tolist()) & set(case.excluded)
+    assert np.isfinite(score).all() and (np.diff(score[:count]) <= 0).all()
+    filled = item[:count][channel[:count] == BACKFILL]
+    assert (np.diff(filled) > 0).all() and (channel[count - len(filled):count] == BACKFILL).all()
+    assert not item[count:].any() and not score[count:].any() and not channel[count:].any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_probabilities_against_the_plain_reference(data):
+    case = Case(data)
+    got = case.answer(share=0.3)
+    expected = oracles.merge(case.long, case.short, 0.3, 0.5)
+    ranked = sorted(expected, key=lambda i: -expected[i])
+    ranked += [i for i in range(1, case.items + 1) if i not in expected]
+    count = min(case.results, case.items)
     assert got.item[0, :count].numpy().tolist() == ranked[:count]
     found = min(count, len(expected))
     np.testing.assert_allclose(np.exp(got.score[0, :found]), [expected[i] for i in ranked[:found]], rtol=1e-4)
-    assert (got.item[0, count:].numpy() == 0).all()
+
+
+@pytest.mark.parametrize(("rule", "exponent"), [("quota", 1.0), ("quota", 0.4), ("equal_quota", 1.0)])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_quotas_against_places_dealt_one_by_one(rule, exponent, data):
+    case = Case(data)
+    share = 0.2937  # one at which no two parties are ever equally behind
+    got = case.answer(rule=rule, exponent=exponent, share=share, excluded=case.excluded)
+    expected = oracles.deal(case.long, case.short, share, 0.5, exponent if rule == "quota" else 0.0, case.excluded)
+    expected += [i for i in range(1, case.items + 1) if i not in {*expected, *case.excluded}]
+    count = int(got.count[0])
+    assert got.item[0, :count].numpy().tolist() == expected[:count]
