@@ -30,9 +30,11 @@ ABLATION = "ULIM: "  # begins the names of rows that only the validation split h
 
 ABLATIONS: dict[str, Mapping[str, Mapping[str, Any]]] = {
     "no item pointer": {"model": {"item_pointer": False}},
+    "no short-term self-attention": {"model": {"short_term_attention": False}},
     "no category pointer": {"model": {"category_pointer": False}},
     "no category generator": {"model": {"category_generator": False}},
     "subsequence asks itself": {"model": {"long_term_query": "subsequence"}},
+    "negatives drawn for each target": {"loss": {"long_negatives": "per_target"}},
     "whole-pool negatives": {"loss": {"long_negatives": "whole_pool"}},
     "in-category short loss": {"loss": {"short_negatives": "in_category"}},
 }

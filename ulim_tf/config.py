@@ -107,6 +107,7 @@ class ModelConfig(Section):
     heads: int = setting(2, "attention heads of the short-term branch; divides width", low=1, high=64)
     hidden: int = setting(128, "hidden units of each DNN", low=1, high=8192)
     item_pointer: bool = setting(True, "copy items of the history as well as generate them; off: the paper's model")
+    short_term_attention: bool = setting(True, "self-attention among the newest events; off: they are only pooled")
     category_pointer: bool = setting(True, "PGIN copies categories of the history; off: it only generates")
     category_generator: bool = setting(True, "PGIN generates categories; off: it only copies where there is a history")
     long_term_query: str = setting("short_term", "what asks the long-term attention: the short-term vector, or "

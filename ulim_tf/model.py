@@ -66,7 +66,8 @@ class UlimModel(MomentModel):
         width, hidden = config.model.width, config.model.hidden
         self.embedding = BehaviourEmbedding(items, categories, width, content, tokens,
                                             len(config.features.event_types), name="embedding")
-        self.short_term = ShortTermEncoder(width, config.model.heads, name="short_term")
+        self.short_term = ShortTermEncoder(width, config.model.heads, config.model.short_term_attention,
+                                           name="short_term")
         self.user_profile = UserProfile(profile, width, name="user_profile") if profile else None
         self.long_term = LongTermAttention(width, name="long_term")
         self.item_gate = ItemGate(hidden, name="item_gate") if config.model.item_pointer else None

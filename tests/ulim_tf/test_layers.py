@@ -45,6 +45,15 @@ def test_content_is_added_to_an_item_and_its_bias_comes_last():
     np.testing.assert_allclose(layer.candidate(wanted), np.c_[expected + category[1], [5.0, 7.0]], rtol=1e-6)
 
 
+def test_without_self_attention_normalised_behaviours_are_averaged(rng):
+    layer = ShortTermEncoder(width=6, heads=2, attends=False)
+    behaviour = normal(rng, 2, 3, 6)
+    pooled = layer(behaviour, tf.constant([2, 3], tf.int64))
+    centred = behaviour.numpy() - np.mean(behaviour, axis=-1, keepdims=True)
+    normed = centred / np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + 1e-3)  # Keras's epsilon
+    np.testing.assert_allclose(pooled, [normed[0, :2].mean(axis=0), normed[1].mean(axis=0)], rtol=1e-4)
+
+
 def test_padding_does_not_change_the_short_term_vector(rng):
     layer = ShortTermEncoder(width=8, heads=2)
     behaviour = normal(rng, 1, 3, 8)

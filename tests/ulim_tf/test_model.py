@@ -141,7 +141,8 @@ def test_a_pool_drawn_whole_gives_the_full_softmax():
 @pytest.mark.parametrize(("section", "field", "value"), [
     ("loss", "short_negatives", "in_category"), ("loss", "long_negatives", "whole_pool"),
     ("loss", "long_negatives", "per_target"), ("model", "long_term_query", "subsequence"),
-    ("model", "item_pointer", False), ("model", "category_pointer", False), ("model", "category_generator", False)])
+    ("model", "item_pointer", False), ("model", "category_pointer", False), ("model", "category_generator", False),
+    ("model", "short_term_attention", False)])
 def test_each_ablation_trains_and_is_saved(dataset, tmp_path, section, field, value):
     changed = dataclasses.replace(getattr(CONFIG, section), **{field: value})
     one, other = make(), make(dataclasses.replace(CONFIG, **{section: changed}))

@@ -18,12 +18,13 @@ class ShortTermEncoder(keras.layers.Layer):
     Args:
         width: D.
         heads: attention heads; divides D.
+        attends: whether behaviours attend to each other; if not, they are only normalised and pooled.
     """
 
-    def __init__(self, width: int, heads: int, **kwargs):
+    def __init__(self, width: int, heads: int, attends: bool = True, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.width = width
-        self.attention = _SelfAttention(heads, width // heads, name="attention")
+        self.attention = _SelfAttention(heads, width // heads, name="attention") if attends else None
         self.norm = keras.layers.LayerNormalization(dtype="float32", name="norm")
 
     def build(self, shape: tf.TensorShape) -> None:
@@ -33,8 +34,10 @@ class ShortTermEncoder(keras.layers.Layer):
     def call(self, behaviour: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         """Behaviours [B, S, D], `length` [B] of them real -> q [B, D]; a learned vector where there are none."""
         real = tf.sequence_mask(length, tf.shape(behaviour)[1])
-        attended = self.attention(behaviour, behaviour, attention_mask=real[:, None, :])
-        attended = self.norm(behaviour + tf.cast(attended, tf.float32))
+        attended = behaviour
+        if self.attention:
+            attended += tf.cast(self.attention(behaviour, behaviour, attention_mask=real[:, None, :]), tf.float32)
+        attended = self.norm(attended)
         weight = tf.cast(real, behaviour.dtype)[:, :, None]
         count = tf.reduce_sum(weight, axis=1)
         pooled = tf.reduce_sum(attended * weight, axis=1) / tf.maximum(count, 1.0)
