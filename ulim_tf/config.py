@@ -106,6 +106,8 @@ class ModelConfig(Section):
     width: int = setting(64, "D: width of every embedding and interest vector", low=2, high=1024)
     heads: int = setting(2, "attention heads of the short-term branch; divides width", low=1, high=64)
     hidden: int = setting(128, "hidden units of each DNN", low=1, high=8192)
+    item_vectors: str = setting("fixed", "fixed stay where co-purchases put them, started are learned from there, "
+                                "learned start by chance (the paper's)", choices=("fixed", "started", "learned"))
     item_pointer: bool = setting(True, "copy items of the history as well as generate them; off: the paper's model")
     short_term_attention: bool = setting(True, "self-attention among the newest events; off: they are only pooled")
     category_pointer: bool = setting(True, "PGIN copies categories of the history; off: it only generates")

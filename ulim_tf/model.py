@@ -65,7 +65,8 @@ class UlimModel(MomentModel):
             config, items, categories, content, tokens, profile)
         width, hidden = config.model.width, config.model.hidden
         self.embedding = BehaviourEmbedding(items, categories, width, content, tokens,
-                                            len(config.features.event_types), name="embedding")
+                                            len(config.features.event_types),
+                                            config.model.item_vectors == "fixed", name="embedding")
         self.short_term = ShortTermEncoder(width, config.model.heads, config.model.short_term_attention,
                                            name="short_term")
         self.user_profile = UserProfile(profile, width, name="user_profile") if profile else None
@@ -128,6 +129,20 @@ class UlimModel(MomentModel):
             self.embedding.item_content.assign(item_content)
         self.embedding.item_category.assign(item_category)
         self.sampler.set_catalog(item_category)
+
+    def set_item_vectors(self, vectors: np.ndarray) -> None:
+        """Puts the items' own part of their vectors where `co_purchase.item_vectors` says [I].
+
+        Args:
+            vectors: float32 [V + 1, D].
+
+        Raises:
+            ValueError: wrong shape.
+        """
+        if vectors.shape != self.embedding.item_table.shape:
+            raise ValueError(f"vectors must have shape [V + 1, D] = {list(self.embedding.item_table.shape)}, got "
+                             f"{list(vectors.shape)}. Make them for the model's vocabulary and width.")
+        self.embedding.item_table.assign(vectors)
 
     def set_popularity(self, events: np.ndarray) -> None:
         """Starts each item's bias from how often it was bought, so that training begins at popularity [I].

@@ -1,12 +1,15 @@
 import types
 
+import numpy as np
 import pytest
+import scipy.sparse as sparse
 import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
 
 from tests.ulim_tf.examples import item_categories, write_users
 from tfx_pipeline import trainer
+from ulim_tf import co_purchase
 
 ITEMS, CATEGORIES = 6, 3
 CONTENT = {1: [3], 2: [1, 2], 3: [], 4: [], 5: [2, 1], 6: [3]}
@@ -44,6 +47,24 @@ def test_the_trained_model_is_saved_with_its_catalogue(fn_args, tmp_path, capsys
     assert model.embedding.item_category.numpy().tolist() == [0, 1, 2, 3, 1, 2, 3]
     assert model.settings.model.width == 4
     assert "step 3 of 3" in capsys.readouterr().out
+
+
+def test_items_stay_where_co_purchases_put_them(fn_args, tmp_path):
+    trainer.run_fn(fn_args)
+    model = keras.models.load_model(tmp_path / "model" / "model.keras")
+    assert not [one.name for one in model.trainable_variables if one is model.embedding.item_table]
+    users = np.array([[0, 1, 1, 0, 1, 0, 0], [0, 0, 0, 1, 0, 0, 1], [0, 1, 1, 0, 0, 1, 0]])
+    expected = co_purchase.item_vectors(sparse.csr_matrix(users), 4, seed=17)
+    table = model.embedding.item_table.numpy()
+    np.testing.assert_allclose(table @ table.T, expected @ expected.T, atol=1e-6)
+    assert np.linalg.norm(table[1:]) > 0
+
+
+def test_item_vectors_may_be_learned(fn_args, tmp_path):
+    fn_args.custom_config = {**CONFIG, "model": {**CONFIG["model"], "item_vectors": "learned"}}
+    trainer.run_fn(fn_args)
+    table = keras.models.load_model(tmp_path / "model" / "model.keras").embedding.item_table
+    assert np.abs(table).max() < 0.06  # where chance put them and three steps moved them
 
 
 def test_the_content_of_items_is_trained_and_saved(fn_args, tmp_path):

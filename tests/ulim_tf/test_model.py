@@ -17,7 +17,7 @@ ITEMS, CATEGORIES = 24, 4
 ITEM_CATEGORY = item_categories(ITEMS, CATEGORIES)
 CONFIG = settings.from_dict(settings.UlimConfig, {
     "history": {"long": 20, "short": 6, "subsequence": 4},
-    "model": {"width": 8, "heads": 2, "hidden": 16},
+    "model": {"width": 8, "heads": 2, "hidden": 16, "item_vectors": "learned"},
     "loss": {"category_negatives": 5, "pool_negatives": 10},
     "training": {"moments": 16, "moments_per_user": 2, "targets": 3, "seed": 5, "learning_rate": 0.01, "steps": 200}})
 
@@ -171,6 +171,18 @@ def test_pgin_without_its_pointer_or_its_generator(dataset):
     copies = predict(category_generator=False)
     np.testing.assert_allclose(copies["copied"].sum(axis=1), with_history, atol=1e-5)
     np.testing.assert_allclose(copies["probability"].sum(axis=1), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("item_vectors", "moves"), [("fixed", False), ("started", True), ("learned", True)])
+def test_item_vectors_move_where_they_are_learned(dataset, item_vectors, moves):
+    model = make(dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, item_vectors=item_vectors)))
+    given = np.random.default_rng(0).normal(size=[ITEMS + 1, CONFIG.model.width]).astype(np.float32)
+    model.set_item_vectors(given)
+    model.compile()
+    model.fit(dataset, steps_per_epoch=2, verbose=0)
+    assert (model.embedding.item_table.numpy() == given).all() != moves
+    with pytest.raises(ValueError, match=r"vectors must have shape \[V \+ 1, D\] = \[\d+, 8\], got \[3, 8\]"):
+        model.set_item_vectors(given[:3])
 
 
 def test_popularity_starts_the_bias_and_moves_it_to_that_of_late():

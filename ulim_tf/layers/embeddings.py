@@ -21,20 +21,22 @@ class BehaviourEmbedding(keras.layers.Layer):
         content: A, known content tokens; 0 for items without content.
         tokens: P, most tokens an item has.
         event_types: known types of events; 0 where types are not told apart.
+        fixed: whether items keep the rows they are given; their content is learned all the same.
     """
 
     def __init__(self, items: int, categories: int, width: int, content: int = 0, tokens: int = 0,
-                 event_types: int = 0, **kwargs):
+                 event_types: int = 0, fixed: bool = False, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.items, self.categories, self.width = items, categories, width
-        self.content, self.tokens, self.event_types = content, tokens, event_types
+        self.content, self.tokens, self.event_types, self.fixed = content, tokens, event_types, fixed
 
     def build(self, _: tf.TensorShape) -> None:
-        def table(name: str, rows: int) -> tf.Variable:
+        def table(name: str, rows: int, trainable: bool = True) -> tf.Variable:
             # An initializer of its own: one that is shared would give all tables the same first rows.
-            return self.add_weight(name, [rows, self.width], initializer=keras.initializers.RandomUniform(-0.05, 0.05))
+            return self.add_weight(name, [rows, self.width], trainable=trainable,
+                                   initializer=keras.initializers.RandomUniform(-0.05, 0.05))
 
-        self.item_table = table("item", self.items + 1)
+        self.item_table = table("item", self.items + 1, trainable=not self.fixed)
         self.bias_table = self.add_weight("bias", [self.items + 1], initializer="zeros")
         if self.content:
             self.content_table = table("content", self.content + 1)
