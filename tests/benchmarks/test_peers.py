@@ -75,24 +75,45 @@ def requirements(tmp_path: Path, text: str = "") -> Path:
     return file
 
 
-def test_an_environment_is_made_once_and_anew_for_other_requirements(tmp_path):
-    file = requirements(tmp_path)
-    python = Environment("empty", HERE, file, tmp_path / "environments").python()
+@pytest.fixture
+def makings(monkeypatch):
+    """Environments are not made but counted, by the names in this list; each gets a file as its interpreter."""
+    made = []
+
+    def make(its: Environment, python: Path) -> None:
+        assert not python.exists()
+        python.parent.mkdir(parents=True)
+        python.touch()
+        made.append(its.name)
+
+    monkeypatch.setattr(Environment, "_make", make)
+    return made
+
+
+def test_an_environment_has_the_python_it_needs(tmp_path):
+    python = Environment("empty", HERE, requirements(tmp_path), tmp_path / "environments").python()
     assert environment._runs_as(python, HERE)
-    witness = python.parent / "witness"
-    witness.touch()
-    assert Environment("empty", HERE, file, tmp_path / "environments").python() == python
-    assert witness.exists()
+
+
+def test_an_environment_is_made_once_and_anew_for_other_requirements_or_another_python(tmp_path, makings):
+    file = requirements(tmp_path)
+    Environment("first", "3.10", file, tmp_path).python()
+    assert makings == ["first"]
+    Environment("first", "3.10", file, tmp_path).python()
+    assert makings == ["first"]
     file.write_text("# other requirements\n")
-    assert Environment("empty", HERE, file, tmp_path / "environments").python() == python
-    assert not witness.exists()
+    Environment("first", "3.10", file, tmp_path).python()
+    assert makings == ["first"] * 2
+    Environment("first", "3.11", file, tmp_path).python()
+    assert makings == ["first"] * 3
 
 
-def test_an_unfinished_environment_is_made_anew(tmp_path):
-    half = tmp_path / "environments" / "half"
-    (half / "bin").mkdir(parents=True)
-    (half / "bin" / "python").touch()
-    assert environment._runs_as(Environment("half", HERE, requirements(tmp_path), half.parent).python(), HERE)
+def test_an_unfinished_environment_is_made_anew(tmp_path, makings):
+    half = tmp_path / "half" / "bin" / "python"
+    half.parent.mkdir(parents=True)
+    half.touch()
+    assert Environment("half", HERE, requirements(tmp_path), tmp_path).python() == half
+    assert makings == ["half"]
 
 
 def test_a_requirement_that_cannot_be_installed_leaves_no_environment(tmp_path):
