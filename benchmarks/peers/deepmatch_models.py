@@ -2,6 +2,9 @@
 
 A sample is a basket, drawn uniformly from all that have something before them: the newest events before it, and one of
 its items as the target, against uniform negatives that a batch shares (deepmatch's sampled softmax, with logQ).
+
+Tried on the validation split for one minute each, Recall@100 after 40, 80 and 120 steps: MIND with a rate of 1e-3 .165,
+.193 and .194, 3e-3 .182, .181 and .179. ComiRec (1e-3) .164, .166 and .174, SDM (1e-3) .147 and .175.
 """
 
 from collections.abc import Callable, Sequence

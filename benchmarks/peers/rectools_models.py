@@ -5,6 +5,10 @@ itself trains on each user's newest sequence only. Every position predicts the n
 softmax with uniform negatives of its own. It costs ten times the products of negatives that a batch shares, but those
 push down a few hundred of 68,509 items a step, and Adam leaves the rare ones, half of which were bought twice or less,
 on top: Recall@100 falls from .16 to .10 within a minute.
+
+Tried on the validation split for one minute and a half each, Recall@100 after 80 and 120 steps: SASRec with a rate of
+1e-3 .192 and -, 3e-3 .191 and .203; without categories (1e-3) .189 and .189. HSTU, cosines over .05, 1e-3 .191 and
+-, 3e-3 .195 and .194.
 """
 
 import warnings
@@ -135,7 +139,7 @@ def _sasrec(histories: Histories, seed: int) -> RecToolsModel:
 
 
 def _hstu(histories: Histories, seed: int) -> RecToolsModel:
-    return RecToolsModel(histories, seed, HSTUModel, lr=1e-3, n_heads=2, dropout_rate=0.2,
+    return RecToolsModel(histories, seed, HSTUModel, lr=3e-3, n_heads=2, dropout_rate=0.2,
                          lightning_module_kwargs={"logits_t": 0.05})
 
 
