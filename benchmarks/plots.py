@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 
 from benchmarks.ulim import ABLATION
 
-_WIDTH, _HEIGHT = 10, 5.5
+_WIDTH, _HEIGHT = 12, 5.5
 
 
 def draw(results: dict[str, Any], directory: Path) -> list[Path]:
@@ -42,7 +42,6 @@ def _bars(rows: Sequence[dict[str, Any]], title: str, path: Path) -> Path | None
         return None
     models, cuts = list(dict.fromkeys(row["model"] for row in rows)), sorted({row["at"] for row in rows})
     figure, axes = plt.subplots(figsize=(_WIDTH, _HEIGHT), layout="constrained")
-    colours = plt.get_cmap("tab20")
     for number, model in enumerate(models):
         mine = {row["at"]: row for row in rows if row["model"] == model}
         at = [cut for cut in cuts if cut in mine]
@@ -50,11 +49,11 @@ def _bars(rows: Sequence[dict[str, Any]], title: str, path: Path) -> Path | None
         error = [[mine[cut]["value"] - mine[cut]["low"] for cut in at],
                  [mine[cut]["high"] - mine[cut]["value"] for cut in at]]
         place = [cuts.index(cut) + (number + 0.5) / len(models) * 0.85 for cut in at]
-        axes.bar(place, value, 0.85 / len(models), yerr=error, label=model, color=colours(number % 20),
+        axes.bar(place, value, 0.85 / len(models), yerr=error, label=model, color=_colour(number),
                  error_kw={"linewidth": 0.7})
     axes.set_xticks([place + 0.42 for place in range(len(cuts))], [f"@{cut}" for cut in cuts])
     axes.set_title(f"{title} (mean over users, bootstrap 95 %)")
-    axes.legend(fontsize=8, loc="upper left")
+    _legend(figure)
     return _save(figure, path)
 
 
@@ -65,13 +64,23 @@ def _minutes(models: Sequence[dict[str, Any]], path: Path) -> Path | None:
     if not trained:
         return None
     figure, axes = plt.subplots(figsize=(_WIDTH, _HEIGHT), layout="constrained")
-    for entry in trained:
+    for number, entry in enumerate(trained):
         _, minutes, score = zip(*entry["validation_history"])
-        axes.plot(minutes, score, marker="o", label=entry["model"])
+        axes.plot(minutes, score, marker="o", label=entry["model"], color=_colour(number))
     axes.set_xlabel("minutes of training")
     axes.set_title("Recall@100 on validation users while training")
-    axes.legend()
+    _legend(figure)
     return _save(figure, path)
+
+
+def _colour(number: int) -> tuple[float, ...]:
+    colours = plt.get_cmap("tab20")
+    return colours(number % colours.N)
+
+
+def _legend(figure: plt.Figure) -> None:
+    """Beside the axes: with a peer of every kind it would cover what is drawn."""
+    figure.legend(fontsize=8, loc="outside right upper")
 
 
 def _save(figure: plt.Figure, path: Path) -> Path:

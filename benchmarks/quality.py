@@ -1,11 +1,13 @@
 """Quality of retrieval, by one protocol for all models.
 
     python -m benchmarks.quality --dataset complete_journey [--split validation|test|both] [--models "ULIM,item-kNN"]
+    python -m benchmarks.quality --peers
 
 The log is cut at its last event - 28 days (test) or - 56 days (validation); each user's first basket after the cut is
 to be found among all items. A trained model stops at its best Recall@100 on the validation split, and is trained anew
 for as many steps on the test split, which is scored once; ablations have the validation split only. Results are merged
-into quality.json: a model that was not asked for keeps its rows.
+into quality.json: a model that was not asked for keeps its rows. `--peers` adds the models of other libraries, each of
+which gets a virtual environment (3.5 GB in all) and up to ten minutes of training on one core for each split.
 """
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
@@ -26,6 +28,7 @@ import pandas as pd
 from benchmarks import plots, ulim
 from benchmarks.baselines import counts, neural_candidate
 from benchmarks.candidate import Candidate, CategoryPredictor
+from benchmarks.peers.peer import Peer, peers
 from tfx_pipeline.datasets import complete_journey
 from ulim_tf import evaluate
 from ulim_tf.event_log import EventLog, HeldOut, split_by_time
@@ -43,14 +46,15 @@ _VERSIONS = ("tensorflow", "tf-keras", "tensorflow-recommenders", "scann", "nump
 def all_candidates() -> list[Candidate]:
     """Every model of the table, in its order."""
     return [counts.MostPopular(), counts.ItemKnn(), counts.OwnMostFrequent(), counts.OwnAndKnn(),
-            *neural_candidate.candidates(), *ulim.candidates()]
+            *neural_candidate.candidates(), *peers(), *ulim.candidates()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark; see the module's text."""
     options = _options(arguments)
     models = all_candidates()
-    wanted = [name.strip() for name in options.models.split(",")] if options.models else [one.name for one in models]
+    wanted = [name.strip() for name in options.models.split(",")] if options.models else [
+        one.name for one in models if options.peers or not isinstance(one, Peer)]
     unknown = [name for name in wanted if name not in [one.name for one in models]]
     if unknown:
         sys.exit(f"error: --models must name models of the table, got {', '.join(unknown)}. "
@@ -87,7 +91,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", choices=["complete_journey"], default="complete_journey")
     parser.add_argument("--split", choices=[*SPLITS, "both"], default="both")
-    parser.add_argument("--models", help="names, separated by commas; all of them by default")
+    parser.add_argument("--models", help="names, separated by commas; all of them but the peers by default")
+    parser.add_argument("--peers", action="store_true", help="the models of other libraries as well")
     parser.add_argument("--quick", action="store_true",
                         help=f"{QUICK_USERS} households and short training: does it run?")
     parser.add_argument("--results", default=str(RESULTS), help="folder of quality.json and the plots")
@@ -113,7 +118,8 @@ def _measure(model: Candidate, split: str, log: EventLog, held: HeldOut, steps: 
           flush=True)
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+        "versions": model.versions if isinstance(model, Peer) else {
+            name: importlib.metadata.version(name) for name in _VERSIONS},
         "cpus": os.cpu_count(), "seed": options.seed, "quick": options.quick, "steps": trained.steps,
         "train_minutes": round(trained.minutes, 2),
         "validation_history": [list(point) for point in trained.history],
