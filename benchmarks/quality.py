@@ -7,7 +7,7 @@ The log is cut at its last event - 28 days (test) or - 56 days (validation); eac
 to be found among all items. A trained model stops at its best Recall@100 on the validation split, and is trained anew
 for as many steps on the test split, which is scored once; ablations have the validation split only. Results are merged
 into quality.json: a model that was not asked for keeps its rows. `--peers` adds the models of other libraries, each of
-which gets a virtual environment (3.5 GB in all) and up to ten minutes of training on one core for each split.
+which gets a virtual environment (3.5 GB in all) and up to five minutes of training on one core for each split.
 """
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported

@@ -4,8 +4,8 @@
     python -m benchmarks.peers.<library>_models vectors FOLDER
 
 `train` reads the histories and the request in FOLDER and leaves weights there; `vectors` answers for FOLDER's moments.
-All peers have the same ten minutes of one core, counted in the process's own time: it is the wall-clock of a core that
-nothing else uses, and a busy one takes nothing from a peer's budget.
+All peers have the same five minutes of one core, four times what ULIM needs to its best, counted in the process's own
+time: it is the wall-clock of a core that nothing else uses, and a busy one takes nothing from a peer's budget.
 """
 
 import importlib.metadata
@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.peers import exchange
 from benchmarks.peers.exchange import Histories, Moments, Request, Training, Vectors
 
-BUDGET_MINUTES = 10.0  # of training, for each peer; the scoring on top
+BUDGET_MINUTES = 5.0  # of training, for each peer; the scoring on top
 PATIENCE = 2  # looks without a new best after which training stops
 QUICK_STEPS, QUICK_EVERY = 20, 10
 
