@@ -31,7 +31,7 @@ ABLATION = "ULIM: "  # begins the names of rows that only the validation split h
 ABLATIONS: dict[str, Mapping[str, Mapping[str, Any]]] = {
     "no item pointer": {"model": {"item_pointer": False}},
     "no short-term self-attention": {"model": {"short_term_attention": False}},
-    "item vectors started, then learned": {"model": {"item_vectors": "started"}},
+    "item vectors learned from co-purchases": {"model": {"item_vectors": "started"}},
     "item vectors learned from chance": {"model": {"item_vectors": "learned"}},
     "no category pointer": {"model": {"category_pointer": False}},
     "no category generator": {"model": {"category_generator": False}},
