@@ -15,12 +15,12 @@ from benchmarks.ulim import ABLATION
 _WIDTH, _HEIGHT = 12, 5.5
 
 
-def draw(results: dict[str, Any], directory: Path) -> list[Path]:
-    """Writes recall.png, categories.png, minutes.png and ablations.png, those that there are rows for."""
-    split = "test" if any(row["split"] == "test" for row in results["rows"]) else "validation"
-    rows = [row for row in results["rows"] if row["split"] == split and row["slice"] == "all"]
+def draw(figures: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], directory: Path) -> list[Path]:
+    """Writes recall.png, recall_novel.png, categories.png, ablations.png and minutes.png, those that have rows."""
+    split = "test" if any(row["split"] == "test" for row in figures) else "validation"
+    rows = [row for row in figures if row["split"] == split and row["slice"] == "all"]
     models = [row for row in rows if not row["model"].startswith(ABLATION)]
-    validation = [row for row in results["rows"] if row["split"] == "validation" and row["slice"] == "all"]
+    validation = [row for row in figures if row["split"] == "validation" and row["slice"] == "all"]
     ablations = [row for row in validation if row["model"].startswith("ULIM")]
     drawn = [
         _bars([row for row in models if row["metric"] == "recall" and row["targets"] == "all"],
@@ -31,7 +31,7 @@ def draw(results: dict[str, Any], directory: Path) -> list[Path]:
               f"Share of a basket's categories among the first K, {split} split", directory / "categories.png"),
         _bars([row for row in ablations if row["metric"] == "recall" and row["targets"] == "all"],
               "Ablations: recall, validation split", directory / "ablations.png"),
-        _minutes(results["models"], directory / "minutes.png"),
+        _minutes(runs, directory / "minutes.png"),
     ]
     return [path for path in drawn if path]
 

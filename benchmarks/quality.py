@@ -5,8 +5,9 @@
 
 The log is cut at its last event - 28 days (test) or - 56 days (validation); each user's first basket after the cut is
 to be found among all items. A trained model stops at its best Recall@100 on the validation split, and is trained anew
-for as many steps on the test split, which is scored once; ablations have the validation split only. Results are merged
-into quality.json: a model that was not asked for keeps its rows. `--peers` adds the models of other libraries, each of
+for as many steps on the test split, which is scored once; ablations have the validation split only. Figures are merged
+into quality.json, a list of rows, and what made them (date, versions, seed, steps, scores while training) into
+quality_runs.json: a model that was not asked for keeps its own. `--peers` adds the models of other libraries, each of
 which gets a virtual environment (3.5 GB in all) and up to five minutes of training on one core for each split.
 """
 
@@ -34,7 +35,7 @@ from ulim_tf import evaluate
 from ulim_tf.event_log import EventLog, HeldOut, split_by_time
 
 RESULTS = Path("benchmarks/results")
-RESULTS_FILE = "quality.json"
+ROWS_FILE, RUNS_FILE = "quality.json", "quality_runs.json"
 SPLITS = {"validation": 28, "test": 0}  # days that are left out at the end of the log
 QUICK_USERS = 200
 
@@ -76,14 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if model.name not in wanted or (split == "test" and model.name.startswith(ulim.ABLATION)):
                 continue
             if split == "test" and model.name not in steps:
-                sys.exit(f"error: {model.name} has no validation result in {directory / RESULTS_FILE}, which says how "
+                sys.exit(f"error: {model.name} has no validation result in {directory / RUNS_FILE}, which says how "
                          "long to train it for the test split. Run --split both.")
-            entry = _measure(model, split, log, held, steps.get(model.name), options)
+            run, rows = _measure(model, split, log, held, steps.get(model.name), options)
             if split == "validation":
-                steps[model.name] = entry["steps"]
-            _merge(directory, model.name, split, entry)
-    plots.draw(json.loads((directory / RESULTS_FILE).read_text()), directory)
-    print(f"\n{directory / RESULTS_FILE} and its plots are written")
+                steps[model.name] = run["steps"]
+            _merge(directory, model.name, split, run, rows)
+    plots.draw(_read(directory / ROWS_FILE), _read(directory / RUNS_FILE), directory)
+    print(f"\n{directory / ROWS_FILE} and its plots are written")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -95,13 +96,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", action="store_true", help="the models of other libraries as well")
     parser.add_argument("--quick", action="store_true",
                         help=f"{QUICK_USERS} households and short training: does it run?")
-    parser.add_argument("--results", default=str(RESULTS), help="folder of quality.json and the plots")
+    parser.add_argument("--results", default=str(RESULTS), help="folder of the figures and the plots")
     parser.add_argument("--seed", type=int, default=17)
     return parser.parse_args(arguments)
 
 
 def _measure(model: Candidate, split: str, log: EventLog, held: HeldOut, steps: int | None,
-             options: argparse.Namespace) -> dict[str, Any]:
+             options: argparse.Namespace) -> tuple[dict[str, Any], list[evaluate.Row]]:
+    """How the model was made, and its figures."""
     start = time.monotonic()
     print(f"\n  {model.name}", flush=True)
     validating = split == "validation"
@@ -116,8 +118,8 @@ def _measure(model: Candidate, split: str, log: EventLog, held: HeldOut, steps: 
     _print_rows(rows)
     print(f"    trained {trained.minutes:.1f} minutes to the best score, {time.monotonic() - start:.0f} s in all",
           flush=True)
-    return {
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    run = {
+        "dataset": options.dataset, "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "versions": model.versions if isinstance(model, Peer) else {
             name: importlib.metadata.version(name) for name in _VERSIONS},
         "cpus": os.cpu_count(), "seed": options.seed, "quick": options.quick, "steps": trained.steps,
@@ -125,8 +127,8 @@ def _measure(model: Candidate, split: str, log: EventLog, held: HeldOut, steps: 
         "validation_history": [list(point) for point in trained.history],
         "users_without_history": held.without_history, "users_with_unseen_items_only": held.without_target,
         "unseen_target_items": held.items_unseen,
-        "rows": [row._asdict() for row in rows],
     }
+    return run, rows
 
 
 def _print_rows(rows: Sequence[evaluate.Row]) -> None:
@@ -138,28 +140,25 @@ def _print_rows(rows: Sequence[evaluate.Row]) -> None:
                     f"@{row.at} {row.value:.4f} [{row.low:.3f}, {row.high:.3f}]" for row in found), flush=True)
 
 
-def _read(directory: Path) -> dict[str, Any]:
-    file = directory / RESULTS_FILE
-    return json.loads(file.read_text()) if file.exists() else {"dataset": "complete_journey", "models": [], "rows": []}
+def _read(file: Path) -> list[dict[str, Any]]:
+    return json.loads(file.read_text()) if file.exists() else []
 
 
 def _known_steps(directory: Path) -> dict[str, int]:
-    return {entry["model"]: entry["steps"] for entry in _read(directory)["models"] if entry["split"] == "validation"}
+    return {run["model"]: run["steps"] for run in _read(directory / RUNS_FILE) if run["split"] == "validation"}
 
 
-def _merge(directory: Path, model: str, split: str, entry: dict[str, Any]) -> None:
-    """Puts a model's figures in the place of its old ones, and the file in the place of the old one at once."""
-    results = _read(directory)
+def _merge(directory: Path, model: str, split: str, run: dict[str, Any], rows: Sequence[evaluate.Row]) -> None:
+    """Puts a model's figures in the place of its old ones."""
     key = {"model": model, "split": split}
-    kept = {name: [one for one in results[name] if {"model": one["model"], "split": one["split"]} != key]
-            for name in ("models", "rows")}
-    facts = {name: value for name, value in entry.items() if name != "rows"}
-    results["models"] = [*kept["models"], {**key, **facts}]
-    results["rows"] = [*kept["rows"], *({**key, **row, "train_minutes": entry["train_minutes"]}
-                                        for row in entry["rows"])]
-    written = directory / f"{RESULTS_FILE}.part"
-    written.write_text(json.dumps(results, indent=1) + "\n")
-    written.rename(directory / RESULTS_FILE)
+    figures = [{**key, **row._asdict(), **{name: round(getattr(row, name), 5) for name in ("value", "low", "high")},
+                "train_minutes": run["train_minutes"]} for row in rows]
+    for name, new in ((RUNS_FILE, [{**key, **run}]), (ROWS_FILE, figures)):
+        kept = [one for one in _read(directory / name) if {"model": one["model"], "split": one["split"]} != key]
+        lines = ",\n".join(json.dumps(one) for one in [*kept, *new])
+        written = directory / f"{name}.part"
+        written.write_text(f"[\n{lines}\n]\n")
+        written.rename(directory / name)  # the whole file at once
 
 
 if __name__ == "__main__":
