@@ -16,7 +16,7 @@ is a process's. Fields of a row:
     peak_mib                resident memory of the process, TensorFlow itself included
 """
 
-import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
 import argparse
 import concurrent.futures
