@@ -55,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     models = all_candidates()
     wanted = [name.strip() for name in options.models.split(",")] if options.models else [
-        one.name for one in models if options.peers or not isinstance(one, Peer)]
+        one.name for one in models if (options.peers or not isinstance(one, Peer))
+        and not (options.quick and one.name.startswith(ulim.ABLATION))]
     unknown = [name for name in wanted if name not in [one.name for one in models]]
     if unknown:
         sys.exit(f"error: --models must name models of the table, got {', '.join(unknown)}. "
@@ -95,7 +96,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--models", help="names, separated by commas; all of them but the peers by default")
     parser.add_argument("--peers", action="store_true", help="the models of other libraries as well")
     parser.add_argument("--quick", action="store_true",
-                        help=f"{QUICK_USERS} households and short training: does it run?")
+                        help=f"{QUICK_USERS} households, short training, no ablations: does it run?")
     parser.add_argument("--results", default=str(RESULTS), help="folder of the figures and the plots")
     parser.add_argument("--seed", type=int, default=17)
     return parser.parse_args(arguments)
