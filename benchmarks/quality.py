@@ -5,10 +5,12 @@
 
 The log is cut at its last event - 28 days (test) or - 56 days (validation); each user's first basket after the cut is
 to be found among all items. A trained model stops at its best Recall@100 on the validation split, and is trained anew
-for as many steps on the test split, which is scored once; ablations have the validation split only. Figures are merged
-into quality.json, a list of rows, and what made them (date, versions, seed, steps, scores while training) into
-quality_runs.json: a model that was not asked for keeps its own. `--peers` adds the models of other libraries, each of
-which gets a virtual environment (3.5 GB in all) and up to five minutes of training on one core for each split.
+for as many steps on the test split, which is scored once; ablations have the validation split only, and no slices.
+
+Figures are merged into quality.json, a list of rows, and what made them (date, versions, seed, steps, scores while
+training) into quality_runs.json: a model that was not asked for keeps its own. `--peers` adds the models of other
+libraries, each of which gets a virtual environment (3.5 GB in all) and up to five minutes of training on one core for
+each split.
 """
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
@@ -116,6 +118,8 @@ def _measure(model: Candidate, split: str, log: EventLog, held: HeldOut, steps: 
         model.rank_categories(log, held, _CATEGORIES) if isinstance(model, CategoryPredictor) else None,
         model.rank_in_true_categories(log, held, count) if isinstance(model, ulim.ExactUlim) else None,
         seed=options.seed)
+    if model.name.startswith(ulim.ABLATION):
+        rows = [row for row in rows if row.slice == "all"]
     _print_rows(rows)
     print(f"    trained {trained.minutes:.1f} minutes to the best score, {time.monotonic() - start:.0f} s in all",
           flush=True)
