@@ -65,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                  f"They are: {', '.join(one.name for one in models)}")
     directory = Path(options.results)
     directory.mkdir(parents=True, exist_ok=True)
-    events, catalog, users = complete_journey.write(
+    events, catalog, _ = complete_journey.write(
         _DATA.with_name(f"{_DATA.name}-{QUICK_USERS}") if options.quick else _DATA,
         QUICK_USERS if options.quick else None)
-    events, catalog, users = map(pd.read_parquet, (events, catalog, users))
+    events, catalog = pd.read_parquet(events), pd.read_parquet(catalog)
 
     steps = _known_steps(directory)
     for split in SPLITS if options.split == "both" else [options.split]:

@@ -48,7 +48,8 @@ class UlimModel(MomentModel):
     of `ulim_tf/history.py`, `fit` batches of `data.training_dataset`.
 
     Args:
-        config: all settings, a `UlimConfig` or the mapping `to_dict` makes of one.
+        config: all settings, a `UlimConfig` or the mapping `to_dict` makes of one. Unless `model.item_vectors` is
+            learned, `set_item_vectors` is to be called before training: until then they are where chance put them.
         items: V.
         categories: C.
         content: A, known content tokens of items; 0 for a catalogue without content.
