@@ -7,8 +7,11 @@ import tensorflow as tf
 
 from serving.signatures import Servable
 from ulim_tf.model import UlimModel
+from ulim_tf.retrieval import quality
 from ulim_tf.retrieval.normalizer import CategoryNormalizer
 from ulim_tf.retrieval.scann_index import ScannIndex
+
+_SAMPLED, _POOL_K = 1000, 100  # queries that measure the index, and what they want of the whole pool
 
 
 def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str,
@@ -23,7 +26,8 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
         profile_vocabulary: the same for the tokens of users' profiles, of a model that reads them.
 
     Raises:
-        ValueError: an item's vector is not finite, or a vocabulary does not have as many lines as the model knows.
+        ValueError: an item's vector is not finite, a vocabulary does not have as many lines as the model knows, or the
+            index finds less than `retrieval.least_recall`.
     """
     _check_lines(item_vocabulary, model.items, "items")
     _check_lines(category_vocabulary, model.categories, "categories")
@@ -31,7 +35,14 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
         _check_lines(profile_vocabulary, model.profile, "profile tokens")
     vectors = model.embedding.candidate(tf.range(1, model.items + 1)).numpy()
     category = model.embedding.item_category.numpy()[1:].astype(np.int32)
-    index = ScannIndex(vectors, category, model.categories)
+    item = np.arange(1, model.items + 1)
+    query = np.copy(vectors)
+    query[:, -1] = 1.0  # what an interest holds there, for an item's bias
+    query = quality.sample_queries(query, _SAMPLED)
+    index = ScannIndex(item, category, vectors, model.categories, query=query)
+    retrieval = model.settings.retrieval
+    quality.check(quality.measure(index, item, category, vectors, query, retrieval.per_category, _POOL_K),
+                  retrieval.least_recall, retrieval.least_pool_recall)
     normalizer = CategoryNormalizer(vectors, category, model.categories, model.settings.loss.temperature)
     Servable(model, index, normalizer, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
 

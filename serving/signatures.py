@@ -9,9 +9,10 @@ import tensorflow as tf
 from serving import contract
 from ulim_tf import features, history
 from ulim_tf.model import UlimModel
+from ulim_tf.retrieval.candidates import NO_ITEM
+from ulim_tf.retrieval.index import CategoryIndex
 from ulim_tf.retrieval.merge import merge
 from ulim_tf.retrieval.normalizer import CategoryNormalizer
-from ulim_tf.retrieval.scann_index import NO_ITEM, ScannIndex
 
 _REQUEST = (
     tf.TensorSpec([None, None], tf.string, contract.ITEM_ID),
@@ -46,7 +47,7 @@ class Servable:
         profile_vocabulary: the same for the tokens of users' profiles; None if the model reads none.
     """
 
-    def __init__(self, model: UlimModel, index: ScannIndex, normalizer: CategoryNormalizer, item_vocabulary: str,
+    def __init__(self, model: UlimModel, index: CategoryIndex, normalizer: CategoryNormalizer, item_vocabulary: str,
                  category_vocabulary: str, profile_vocabulary: str | None):
         self._model, self._index, self._normalizer = model, index, normalizer
         self._item_of_id = _number_of_line(item_vocabulary)
@@ -85,6 +86,11 @@ class Servable:
         k = min(config.retrieval.per_category, self._model.items)
         vector, category = tf.reshape(long.vector, [-1, config.model.width + 1]), tf.reshape(user.category, [-1])
         item, score = self._index.search(vector, category, k)
+        log_sum = self._normalizer.log_sum(vector, category, score)  # of all items, whatever may be answered
+        excluded = None
+        if config.retrieval.exclude_seen:
+            excluded = user.sent
+            item, score = self._index.search(vector, category, k, excluded)
         by_category = tf.concat([tf.shape(user.category), [k]], axis=0)
         short_item, short_score = self._index.search_all(self._model.short_vector(user.short),
                                                          min(config.retrieval.short_term, self._model.items))
@@ -95,11 +101,11 @@ class Servable:
             copied_probability=_by_user(tf.gather(copied, long.owner) * long.attention, long.owner, user.category, 0.0),
             copied_column=_by_user(long.owner % tf.shape(user.category, tf.int64)[1], long.owner, user.category, 0),
             long_item=tf.reshape(item, by_category), long_score=tf.reshape(score, by_category),
-            long_log_sum=tf.reshape(self._normalizer.log_sum(vector, category, score), tf.shape(user.category)),
+            long_log_sum=tf.reshape(log_sum, tf.shape(user.category)),
             generated_probability=user.probability * (1.0 - long.gate), short_item=short_item, short_score=short_score,
             short_share=config.retrieval.short_share, temperature=config.loss.temperature, items=self._model.items,
             results=config.retrieval.results,
-            excluded=user.sent if config.retrieval.exclude_seen else None)
+            excluded=excluded)
         return {
             contract.ITEM_ID: self._id_of_item.lookup(ranked.item),
             contract.SCORE: ranked.score,

@@ -37,11 +37,16 @@ def log_share(score: tf.Tensor, log_sum: tf.Tensor) -> tf.Tensor:
     return tf.where(score > NOT_FOUND, score - log_sum[..., None], NOT_FOUND)
 
 
+def hits(item: tf.Tensor, excluded: tf.Tensor) -> tf.Tensor:
+    """Which of int64 [B, n] are among int64 [B, E]: bool [B, n]."""
+    ordered = tf.sort(tf.pad(excluded, [[0, 0], [0, 1]], constant_values=NO_ITEM), axis=1)
+    place = tf.minimum(tf.searchsorted(ordered, item), tf.shape(ordered)[1] - 1)
+    return tf.gather(ordered, place, batch_dims=1) == item
+
+
 def without(candidates: Candidates, excluded: tf.Tensor) -> Candidates:
     """Nothing stands where one of the items `excluded`, int64 [B, E], stood."""
-    ordered = tf.sort(tf.pad(excluded, [[0, 0], [0, 1]], constant_values=NO_ITEM), axis=1)
-    place = tf.minimum(tf.searchsorted(ordered, candidates.item), tf.shape(ordered)[1] - 1)
-    hit = tf.gather(ordered, place, batch_dims=1) == candidates.item
+    hit = hits(candidates.item, excluded)
     return candidates._replace(item=tf.where(hit, tf.cast(NO_ITEM, tf.int64), candidates.item),
                                score=tf.where(hit, NOT_FOUND, candidates.score))
 

@@ -1,157 +1,152 @@
-"""Search inside a category, and in the whole pool, with two ScaNN searchers that live inside a SavedModel.
+"""An index of ScaNN searchers: inside a category exact, in a large pool approximate.
 
-One searcher holds an exact index per category: a ScaNN tree is a list of leaves, and nothing says that leaves come
-from k-means, so the category is the leaf. Items and queries get two more dimensions. Items hold 0 there, so scores do
-not change. A query holds the code of its category, a point of a small integer grid; the centre of a leaf holds the
-same code and zeros elsewhere. Small integers are exact in float32, so searching one leaf under squared L2 picks
-exactly the leaf of that category.
+Every category is a leaf of a searcher (`scann_searcher.py`). ScaNN scores all queries of a leaf at once, as one matrix
+product, but only where a call has at least as many queries as the searcher has leaves. So the few categories that hold
+half of all items have a searcher of their own: they are asked for most, and cost most.
 """
 
-import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
-
-import hashlib
-import uuid
+import time
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf import text_format
-from scann import scann_ops
-from scann.partitioning import partitioner_pb2
-from scann.proto import scann_pb2
 
-from ulim_tf.retrieval.candidates import NO_ITEM
+from ulim_tf.retrieval.candidates import NO_ITEM, NOT_FOUND
+from ulim_tf.retrieval.index import CategoryIndex, Found, best_without, pad
+from ulim_tf.retrieval.quality import recall, sample_queries
+from ulim_tf.retrieval.scann_searcher import LeafSearcher, PoolSearcher, Rows
 
-_LARGEST_EXACT_POOL = 100_000  # up to here brute force answers in about a millisecond
-_CATEGORY_LEAVES = """
-num_neighbors: 1
-distance_measure {{ distance_measure: "DotProductDistance" }}
-partitioning {{
-  num_children: {categories} min_cluster_size: 1 max_clustering_iterations: 1
-  partitioning_distance {{ distance_measure: "SquaredL2Distance" }}
-  query_spilling {{ spilling_type: FIXED_NUMBER_OF_CENTERS max_spill_centers: 1 }}
-  expected_sample_size: {items}
-  query_tokenization_distance_override {{ distance_measure: "SquaredL2Distance" }}
-  partitioning_type: GENERIC query_tokenization_type: FLOAT
-}}
-brute_force {{ fixed_point {{ enabled: False }} }}
-"""
+_LARGEST_EXACT_POOL = 100_000
+_HASHED_FROM = 100_000  # items of a category
+_HASHED_SCORED = 2000
+_HASHED_RECALL = 0.99
+_SAMPLED, _SAMPLED_K, _ROUNDS = 64, 100, 3
 
 
-class ScannIndex(tf.Module):
-    """Item vectors that are searched by dot product.
+class Choice(NamedTuple):
+    """How a large category is searched, and the measurement that decided it."""
+
+    category: int
+    items: int
+    exact_us: float  # a query, microseconds
+    hashed_us: float
+    hashed_recall: float
+    hashed: bool
+
+
+class ScannIndex(CategoryIndex):
+    """Item vectors in ScaNN searchers. CPU only, and a process that loads it needs ScaNN's ops.
+
+    A category of 100,000 items or more is searched by asymmetric hashing with exact scores for the best, where that
+    measures faster than brute force and finds 99 % of the best; `choices` tells.
 
     Args:
-        vectors: float32 [V, D]; row i is item i + 1.
-        category: int [V], 1..C. Every category needs an item: ScaNN cannot search an empty leaf.
+        item: int64 [V], distinct and positive.
+        category: int [V], 1..C.
+        vectors: float32 [V, D].
         categories: C.
+        quantised: hold vectors in 8 bits a dimension: a quarter of the memory, and scores that are a little off.
+        query: float32 [n, D], like those that will be asked, for the measurements; None takes items' own vectors.
 
     Raises:
-        ValueError: wrong shapes, a vector that is not finite (the item is named), or a category without items.
+        ValueError: as `CategoryIndex`.
     """
 
-    def __init__(self, vectors: np.ndarray, category: np.ndarray, categories: int):
-        super().__init__(name="scann_index")
-        _check(vectors, category, categories)
-        self._codes = tf.Variable(_grid_codes(categories), trainable=False, name="codes")
-        self._items = len(vectors)
-        self._leaves = _Searcher(_category_leaves(vectors, category - 1, self._codes.numpy()), "leaves")
-        self._pool = _Searcher(_pool(vectors), "pool")
+    def __init__(self, item: np.ndarray, category: np.ndarray, vectors: np.ndarray, categories: int,
+                 quantised: bool = False, query: np.ndarray | None = None):
+        super().__init__(item, category, vectors, categories, "scann_index")
+        size = np.bincount(category, minlength=categories + 1)
+        query = sample_queries(vectors if query is None else query, _SAMPLED)
+        self.choices = [] if quantised else [
+            _choose(number, vectors[category == number], query) for number in np.flatnonzero(size >= _HASHED_FROM)]
+        hashed = np.array([choice.category for choice in self.choices if choice.hashed], int)
+        groups = [(members, scored) for members, scored in (
+            *((half, 0) for half in _halves(size, hashed)), (hashed, _HASHED_SCORED)) if len(members)]
+        group, leaf = np.full(categories + 1, len(groups)), np.zeros(categories + 1, int)
+        self._groups = []
+        for number, (members, scored) in enumerate(groups):
+            group[members], leaf[members] = number, np.arange(len(members))
+            rows = np.flatnonzero(group[category] == number)
+            self._groups.append(_Items(item[rows], LeafSearcher(
+                vectors[rows], leaf[category[rows]], len(members), f"leaves_{number}", quantised, scored)))
+        self._group, self._leaf = (tf.Variable(values, trainable=False, dtype=tf.int32, name=name)
+                                   for name, values in (("group", group), ("leaf", leaf)))
+        self._pool = _Items(item, PoolSearcher(vectors, query)) if len(item) > _LARGEST_EXACT_POOL else None
 
-    def search(self, query: tf.Tensor, category: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The best items of one category for each query, exactly.
+    def _search(self, query: tf.Tensor, category: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
+        if excluded is None:
+            return self._best(query, category, k)
+        here = self.category_of(excluded)[:, None, :] == tf.reshape(
+            tf.cast(category, tf.int32), [tf.shape(excluded)[0], -1, 1])
+        more = tf.reduce_max(tf.math.count_nonzero(here, axis=2, dtype=tf.int32))
+        return best_without(self._best(query, category, k + more), excluded, k)
 
-        Args:
-            query: float32 [P, D].
-            category: int64 [P], 1..C.
-            k: how many.
+    def _best(self, query: tf.Tensor, category: tf.Tensor, k: int | tf.Tensor) -> Found:
+        nowhere = len(self._groups)
+        pairs = tf.dynamic_partition(tf.range(tf.shape(query)[0]), tf.gather(self._group, category), nowhere + 1)
+        leaf = tf.gather(self._leaf, category)
+        found = [pad(items.found(items.searcher.search(tf.gather(query, mine), tf.gather(leaf, mine), k)), k)
+                 for items, mine in zip(self._groups, pairs)]
+        nothing = tf.stack([tf.shape(pairs[nowhere])[0], k])
+        found.append(Found(tf.fill(nothing, tf.cast(NO_ITEM, tf.int64)), tf.fill(nothing, NOT_FOUND)))
+        return Found(*(tf.dynamic_stitch(pairs, list(tensors)) for tensors in zip(*found)))
 
-        Returns:
-            items int64 [P, k], best first, NO_ITEM where the category holds fewer than k, and their scores
-            float32 [P, k], -inf there.
-        """
-        coded = tf.concat([tf.gather(self._codes, category - 1), query], axis=1)
-        return _items_and_scores(*self._leaves.search(coded, k, leaves=1), k)
+    def _search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
+        if excluded is None:
+            return self._best_of_all(query, k)
+        known = self.category_of(excluded) > 0
+        more = tf.reduce_max(tf.math.count_nonzero(known, axis=1, dtype=tf.int32))
+        return best_without(self._best_of_all(query, k + more), excluded, k)
 
-    def search_all(self, query: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The best items of the whole pool: float32 [B, D] -> as `search`, [B, k]."""
-        return _items_and_scores(*self._pool.search(query, min(k, self._items)), k)
-
-
-class _Searcher(tf.Module):
-    """A ScaNN searcher as variables, from which a loaded SavedModel builds it again.
-
-    `scann_ops.ScannState` does the same without a name of its own for the searcher, so that two of them in one process
-    answer for each other.
-    """
-
-    def __init__(self, handle: tf.Tensor, role: str):
-        super().__init__(name=role)
-        tensors = scann_ops.scann_to_tensors(handle)
-        # The order in which the op that builds a searcher takes what the op that takes it apart gives.
-        self._parts = [tf.Variable(part, trainable=False, validate_shape=False, name=name) for name, part in (
-            ("dataset", tensors[-1]), *zip(("config", "partitioner", "leaf_of_item", "ah_codebook", "hashed", "int8",
-                                            "int8_multipliers", "norms"), tensors[:-1], strict=True))]
-        digest = hashlib.sha256(b"".join(np.asarray(part).tobytes() for part in self._parts[:4])).hexdigest()
-        self._name_in_process = f"{role}-{digest}"
-
-    def search(self, query: tf.Tensor, k: int, leaves: int = -1) -> tuple[tf.Tensor, tf.Tensor]:
-        handle = scann_ops.tensors_to_scann(*self._parts, shared_name=self._name_in_process)
-        return scann_ops.ScannSearcher(handle).search_batched_parallel(query, k, leaves_to_search=leaves)
-
-
-def _check(vectors: np.ndarray, category: np.ndarray, categories: int) -> None:
-    if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) == 0:
-        raise ValueError(f"vectors must be float32 [V, D] with V >= 1, got {vectors.dtype} {list(vectors.shape)}.")
-    if category.shape != vectors.shape[:1]:
-        raise ValueError(f"category must have shape [V] = [{len(vectors)}], got {list(category.shape)}.")
-    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if broken.size:
-        raise ValueError(f"vectors must be finite, got NaN or infinity for {broken.size} items, the first of them item "
-                         f"{broken[0] + 1}. Did training diverge? Lower training.learning_rate.")
-    if category.min() < 1 or category.max() > categories:
-        raise ValueError(f"category must be in 1..C = 1..{categories}, got {category.min()}..{category.max()}.")
-    empty = np.flatnonzero(np.bincount(category, minlength=categories + 1)[1:] == 0)
-    if empty.size:
-        raise ValueError(f"every category needs at least one item, got none for {empty.size} categories, the first of "
-                         f"them category {empty[0] + 1}. Leave categories without items out of the vocabulary.")
+    def _best_of_all(self, query: tf.Tensor, k: int | tf.Tensor) -> Found:
+        if self._pool:
+            return pad(self._pool.found(self._pool.searcher.search(query, k)), k)
+        found = [pad(items.found(items.searcher.search_all(query, k)), k) for items in self._groups]
+        if len(found) == 1:
+            return found[0]
+        item, score = (tf.concat(tensors, axis=1) for tensors in zip(*found))
+        score, place = tf.math.top_k(score, k)
+        return Found(tf.gather(item, place, batch_dims=1), score)
 
 
-def _grid_codes(categories: int) -> np.ndarray:
-    side = int(np.ceil(np.sqrt(categories)))
-    return np.stack(np.divmod(np.arange(categories), side), axis=1).astype(np.float32)
+class _Items(tf.Module):
+    """A searcher and the items that its rows are."""
+
+    def __init__(self, item: np.ndarray, searcher: LeafSearcher | PoolSearcher):
+        super().__init__()
+        self.searcher = searcher
+        self._item = tf.Variable(item, trainable=False, dtype=tf.int64, name="item")
+
+    def found(self, rows: Rows) -> Found:
+        """The items [P, n] of rows [P, n]."""
+        item = tf.gather(self._item, tf.where(rows.score > NOT_FOUND, rows.row, 0))
+        return Found(tf.where(rows.score > NOT_FOUND, item, NO_ITEM), rows.score)
 
 
-def _category_leaves(vectors: np.ndarray, leaf: np.ndarray, codes: np.ndarray) -> tf.Tensor:
-    partitioner = partitioner_pb2.SerializedPartitioner(n_tokens=len(codes))
-    root = partitioner.kmeans.kmeans_tree.root
-    root.leaf_id = -1
-    root.learned_spilling_threshold = float("nan")
-    for number, code in enumerate(codes):
-        root.centers.add().dimension.extend([*code.tolist(), *[0.0] * vectors.shape[1]])
-        root.children.add(leaf_id=number, learned_spilling_threshold=float("nan"))
-    config = text_format.Parse(_CATEGORY_LEAVES.format(categories=len(codes), items=len(vectors)),
-                               scann_pb2.ScannConfig())
-    return scann_ops.tensors_to_scann(
-        np.pad(vectors, [(0, 0), (2, 0)]), tf.constant([config.SerializeToString()]),
-        tf.constant([partitioner.SerializeToString()]), tf.constant(leaf, tf.int32), tf.constant(b""),
-        tf.zeros([], tf.uint8), tf.zeros([], tf.int8), tf.zeros([]), tf.zeros([]), shared_name=f"build-{uuid.uuid4()}")
+def _halves(size: np.ndarray, without: np.ndarray) -> list[np.ndarray]:
+    """The fewest categories that hold half of the items, and the other ones that hold any."""
+    size = size.copy()
+    size[without] = 0
+    by_size = np.argsort(-size, kind="stable")[:np.count_nonzero(size)]
+    first = np.searchsorted(2 * np.cumsum(size[by_size]), size.sum()) + 1
+    return [by_size[:first], by_size[first:]]
 
 
-def _pool(vectors: np.ndarray) -> tf.Tensor:
-    builder = scann_ops.builder(vectors, 10, "dot_product")
-    if len(vectors) <= _LARGEST_EXACT_POOL:
-        return builder.score_brute_force().build().searcher_handle
-    leaves = int(np.sqrt(len(vectors)))
-    return (builder.tree(num_leaves=leaves, num_leaves_to_search=leaves // 10, training_sample_size=250_000)
-            .score_ah(2, anisotropic_quantization_threshold=0.2).reorder(1000).build().searcher_handle)
-
-
-def _items_and_scores(row: tf.Tensor, score: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-    # ScaNN gives NaN, or fewer columns, where it found fewer than k.
-    found = tf.math.is_finite(score)
-    item = tf.where(found, tf.cast(row, tf.int64) + 1, NO_ITEM)
-    score = tf.where(found, score, float("-inf"))
-    missing = [[0, 0], [0, k - tf.shape(score)[1]]]
-    item = tf.pad(item, missing, constant_values=NO_ITEM)
-    score = tf.pad(score, missing, constant_values=float("-inf"))
-    return tf.ensure_shape(item, [None, k]), tf.ensure_shape(score, [None, k])
+def _choose(category: int, vectors: np.ndarray, query: np.ndarray) -> Choice:
+    """Measures both ways to search one category."""
+    leaf, row, microseconds = tf.zeros([1], tf.int32), [], []
+    for scored in (0, _HASHED_SCORED):
+        searcher = LeafSearcher(vectors, np.zeros(len(vectors), int), 1, "measured", scored=scored)
+        search = tf.function(lambda searcher=searcher: tf.map_fn(  # one by one, as for a single user
+            lambda one: searcher.search(one[None], leaf, _SAMPLED_K).row[0], tf.constant(query),
+            fn_output_signature=tf.int32), autograph=False)
+        taken = []
+        for _ in range(1 + _ROUNDS):
+            start = time.perf_counter()
+            found = search()
+            taken.append(time.perf_counter() - start)
+        row.append(found.numpy())
+        microseconds.append(1e6 * float(np.median(taken[1:])) / len(query))
+    share = float(recall(query, vectors, row[1]).mean())
+    return Choice(category, len(vectors), *microseconds, share,
+                  share >= _HASHED_RECALL and microseconds[1] < microseconds[0])
