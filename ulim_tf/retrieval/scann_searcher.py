@@ -31,7 +31,6 @@ _TRAINING_SAMPLE = 250_000
 _SCORED = 1000  # rows of the pool
 _LEAF_SHARES = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
 _POOL_RECALL, _POOL_K = 0.97, 100
-_NO_HASHES = (tf.constant(b""), tf.zeros([], tf.uint8), tf.zeros([], tf.int8), tf.zeros([]), tf.zeros([]))
 _PARTITIONING = """
 num_children: {leaves} min_cluster_size: 1 max_clustering_iterations: 1 max_num_levels: 2
 partitioning_distance {{ distance_measure: "SquaredL2Distance" }}
@@ -136,7 +135,7 @@ class LeafSearcher(tf.Module):
         self._codes = tf.Variable(codes, trainable=False, name="codes")
         coded = np.pad(vectors, [(0, 0), (_CODE, 0)])
         config, hashed = (_hashed(coded, scored) if scored else
-                          (text_format.Parse(_EXACT.format(quantised=quantised), scann_pb2.ScannConfig()), _NO_HASHES))
+                          (text_format.Parse(_EXACT.format(quantised=quantised), scann_pb2.ScannConfig()), _no_hashes()))
         config.partitioning.CopyFrom(text_format.Parse(_PARTITIONING.format(leaves=leaves, items=len(vectors)),
                                                        partitioning_pb2.PartitioningConfig()))
         parts = [tf.constant(coded), tf.constant([config.SerializeToString()]),
@@ -192,6 +191,11 @@ class PoolSearcher(tf.Module):
     def search(self, query: tf.Tensor, k: int | tf.Tensor) -> Rows:
         """The best k of float32 [P, D]: [P, n <= k]."""
         return self._searcher.search(query, k, self._leaves, tf.maximum(_SCORED, k))
+
+
+def _no_hashes() -> Sequence[tf.Tensor]:
+    """In place of a codebook, hashes, 8-bit vectors, multipliers and norms."""
+    return tf.constant(b""), tf.zeros([], tf.uint8), tf.zeros([], tf.int8), tf.zeros([]), tf.zeros([])
 
 
 def _hashed(coded: np.ndarray, scored: int) -> tuple[scann_pb2.ScannConfig, Sequence[tf.Tensor]]:

@@ -9,11 +9,12 @@ import tensorflow as tf
 from hypothesis import given, settings
 
 from tests.ulim_tf.retrieval.brute_force import BruteForce
+from ulim_tf.retrieval.blocked_index import BlockedIndex
 from ulim_tf.retrieval.candidates import NO_ITEM
 from ulim_tf.retrieval.index import CategoryIndex, Found
 from ulim_tf.retrieval.scann_index import ScannIndex
 
-INDICES = {"scann": ScannIndex}
+INDICES = {"scann": ScannIndex, "blocked": BlockedIndex}
 SIZES = [0, 1, 5, 15, 16, 17, 500]
 
 Build = Callable[[np.ndarray, np.ndarray, np.ndarray, int], CategoryIndex]
@@ -63,7 +64,8 @@ def assert_all_right(index: CategoryIndex, oracle: BruteForce, query: np.ndarray
 
 
 @pytest.mark.parametrize("k", [1, 20, 700])
-@pytest.mark.parametrize("sizes", [[1], [40], SIZES, [0, 0, 2], [3] * 200], ids=str)
+@pytest.mark.parametrize("sizes", [[1], [40], SIZES, [0, 0, 2], [3] * 200],
+                         ids=["one item", "one category", "sizes", "empty ones", "many"])
 def test_the_best_of_each_category_and_of_all(build, sizes, k):
     item, category, vectors, categories = catalogue(sizes)
     wanted = np.arange(1, categories + 1)
