@@ -79,22 +79,22 @@ def deal(long: dict[int, tuple[float, float, list[tuple[int, float]], dict[int, 
     """Items by quota, one place after the other; arguments as of `merge`.
 
     The next place belongs to whoever has the least for its weight, counted as Sainte-Laguë does. An item that has a
-    place already counts for its second finder too.
+    place already counts for its second finder too. Of those equally behind, the one with the smaller item is next.
     """
     queues, weights = [], []
     powers = sum(probability ** exponent for probability, *_ in long.values())
     for category, (probability, *_) in long.items():
         mass = merge({category: long[category]}, {}, 0.0, temperature)
-        queues.append(sorted(mass, key=lambda item: -mass[item]))
+        queues.append(sorted(mass, key=lambda item: (-mass[item], item)))
         weights.append((1 - share) * probability ** exponent / powers)
-    queues.append(sorted(short, key=lambda item: -short[item]))
+    queues.append(sorted(short, key=lambda item: (-short[item], item)))
     weights.append(share)
     queues = [[item for item in queue if item not in excluded] for queue in queues]
     dealt: list[int] = []
     served = [0] * len(queues)
     while any(served[party] < len(queue) for party, queue in enumerate(queues)):
         waiting = [party for party, queue in enumerate(queues) if served[party] < len(queue)]
-        party = max(waiting, key=lambda one: weights[one] / (served[one] + 0.5))
+        party = min(waiting, key=lambda one: (-weights[one] / (served[one] + 0.5), queues[one][served[one]]))
         item = queues[party][served[party]]
         served[party] += 1
         if item not in dealt:

@@ -20,11 +20,14 @@ import tensorflow as tf
 from ulim_tf.retrieval.candidates import (
     BACKFILL,
     LONG_TERM,
+    NO_ITEM,
     NOT_FOUND,
     SHORT_TERM,
     Candidates,
     best,
+    by_score,
     concat,
+    gather,
     log_share,
     of_channel,
     once_each,
@@ -78,6 +81,7 @@ def merge(*, rule: str, quota_exponent: float, probability: tf.Tensor, copied_it
         excluded = tf.zeros([users, 0], tf.int64)
     fill = tf.minimum(results + tf.shape(excluded)[1], items)
     frequent = tf.broadcast_to(tf.range(1, tf.cast(fill, tf.int64) + 1), [users, fill])
+    frequent = tf.pad(frequent, [[0, 0], [0, tf.maximum(results - fill, 0)]], constant_values=NO_ITEM)
     long, short, backfill = (without(part, excluded) for part in (
         concat(of_channel(copied_item, copied, LONG_TERM),
                of_channel(tf.reshape(long_item, [users, -1]), tf.reshape(generated, [users, -1]), LONG_TERM)),
@@ -101,13 +105,12 @@ def _top(candidates: Candidates, items: int, results: int) -> Ranked:
     # Backfill ranks below whatever a channel found, the more frequent item (the smaller number) first.
     fill = lowest - 1.0 - tf.cast(item, score.dtype) / items
     score = tf.where(real, tf.where(score > NOT_FOUND, score, fill), NOT_FOUND)
-    missing = tf.maximum(results - tf.shape(score)[1], 0)
-    score, place = tf.math.top_k(tf.pad(score, [[0, 0], [0, missing]], constant_values=NOT_FOUND), results)
+    candidates = Candidates(item, score, channel)
+    item, score, channel = gather(candidates, tf.math.top_k(by_score(candidates), results).indices)
     real = score > NOT_FOUND
-    place = tf.minimum(place, tf.shape(item)[1] - 1)
     return Ranked(
-        item=tf.where(real, tf.gather(item, place, batch_dims=1), 0),
+        item=tf.where(real, item, 0),
         score=tf.where(real, score, 0.0),
-        channel=tf.where(real, tf.gather(channel, place, batch_dims=1), 0),
+        channel=tf.where(real, channel, 0),
         count=tf.math.count_nonzero(real, axis=1, dtype=tf.int32),
     )

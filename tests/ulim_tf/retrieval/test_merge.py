@@ -94,7 +94,7 @@ TWO_CATEGORIES = {"long_item": [[1, 2, 3, 4], [5, 6, -1, -1]],
     ("quota", 1.0, [1, 5, 7, 2, 3, 6, 4], [8 / 15, 4 / 15, 1 / 5, 8 / 45, 8 / 75, 4 / 45, 8 / 105]),
     # .5 ** 2 to .25 ** 2 is 4 to 1: .64, .16 and .2.
     ("quota", 2.0, [1, 2, 7, 5, 3, 4, 6], [.64, .64 / 3, .2, .16, .64 / 5, .64 / 7, .16 / 3]),
-    # .4, .4 and .2; of equal keys, the more probable category's first.
+    # .4, .4 and .2; of equal keys, the smaller item's first.
     ("equal_quota", 1.0, [1, 5, 7, 2, 6, 3, 4], [.4, .4, .2, .4 / 3, .4 / 3, .4 / 5, .4 / 7]),
 ])
 def test_quotas_worked_out_by_hand(rule, exponent, order, keys):
@@ -146,14 +146,35 @@ def test_a_category_of_no_probability_has_no_quota():
     assert np.isfinite(got.score).all()
 
 
+@pytest.mark.parametrize(("rule", "order"), [
+    # .1875 each of the long-term channel, .125 of the other; then backfill.
+    ("probability", [3, 4, 5, 6, 7, 8, 1, 2]),
+    # Weights .375, .375 and .25: keys .375 (3, 5), .25 (7), .125 (4, 6) and .25 / 3 (8).
+    ("quota", [3, 5, 7, 4, 6, 8, 1, 2]),
+    ("equal_quota", [3, 5, 7, 4, 6, 8, 1, 2]),
+])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_of_equal_scores_the_more_frequent_item_is_first(rule, order, backwards):
+    """Whatever the order in which the channels name them."""
+    step = -1 if backwards else 1
+    got = run([[3, 4][::step], [5, 6][::step]][::step], [[0.0, 0.0], [0.0, 0.0]], [0.5, 0.5], [7, 8][::step],
+              [0.0, 0.0], items=8, results=8, rule=rule)
+    assert got.item[0].numpy().tolist() == order
+    assert (np.diff(got.score[0, :2]) == 0).all()
+
+
 class Case:
     """One user, drawn at random: what `run` and the references take."""
 
-    def __init__(self, data: st.DataObject):
+    def __init__(self, data: st.DataObject, equal_scores: bool = False):
         self.items, self.results = data.draw(st.integers(1, 30)), data.draw(st.integers(1, 40))
         rng = np.random.default_rng(data.draw(st.integers(0, 999)))
         categories, k, short_k = (data.draw(st.integers(1, most)) for most in (4, 4, 6))
         every = np.arange(1, self.items + 1)
+
+        def scores(count: int) -> np.ndarray:
+            return rng.integers(0, 2, count).astype(float) if equal_scores else rng.normal(size=count)
+
         owner = rng.integers(0, categories, self.items)
         probability = np.sort(oracles.softmax(rng.normal(size=categories)))[::-1]
         self.long, self.copied = {}, []
@@ -164,14 +185,14 @@ class Case:
             events = rng.choice(members, 3).tolist() if len(members) and data.draw(st.booleans()) else []
             attention = oracles.softmax(rng.normal(size=3)) if events else []
             found = members[:k]
-            self.long_item[c, :len(found)], self.long_score[c, :len(found)] = found, rng.normal(size=len(found))
+            self.long_item[c, :len(found)], self.long_score[c, :len(found)] = found, scores(len(found))
             gates.append(rng.random() if events else 0.0)
             self.copied += [(i, probability[c] * gates[c] * a, c) for i, a in zip(events, attention)]
             self.long[c] = (probability[c], gates[c], list(zip(events, attention)),
                             dict(zip(found.tolist(), self.long_score[c])))
         self.generated = probability * (1 - np.array(gates))
         chosen = rng.permutation(every)[:short_k]
-        self.short = dict(zip(chosen.tolist(), rng.normal(size=len(chosen))))
+        self.short = dict(zip(chosen.tolist(), scores(len(chosen))))
         self.short_item = [*self.short, *[-1] * (short_k - len(chosen))]
         self.short_score = [*self.short.values(), *[NONE] * (short_k - len(chosen))]
         self.excluded = rng.permutation(every)[:rng.integers(0, self.items + 1)].tolist()
@@ -192,10 +213,29 @@ def test_what_holds_of_every_answer(rule, data):
     assert got.count.numpy().tolist() == [count]
     assert len(set(item[:count].tolist())) == count and (item[:count] > 0).all()
     assert not set(item[:count].tolist()) & set(case.excluded)
-    assert np.isfinite(score).all() and (np.diff(score[:count]) <= 0).all()
+    assert np.isfinite(score).all() and np.lexsort((item[:count], -score[:count])).tolist() == list(range(count))
     filled = item[:count][channel[:count] == BACKFILL]
     assert (np.diff(filled) > 0).all() and (channel[count - len(filled):count] == BACKFILL).all()
     assert not item[count:].any() and not score[count:].any() and not channel[count:].any()
+
+
+@pytest.mark.parametrize("rule", RULES)
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 999))
+def test_the_order_of_what_was_found_does_not_matter(rule, data, seed):
+    """Nor where many scores are equal."""
+    case, rng = Case(data, equal_scores=True), np.random.default_rng(seed)
+    plain = case.answer(rule=rule, share=0.3)
+    for row in range(len(case.long_item)):
+        order = rng.permutation(case.long_item.shape[1])
+        case.long_item[row], case.long_score[row] = case.long_item[row, order], case.long_score[row, order]
+    order = rng.permutation(len(case.short_item))
+    case.short_item, case.short_score = ([values[i] for i in order] for values in (case.short_item, case.short_score))
+    case.copied = [case.copied[i] for i in rng.permutation(len(case.copied))]
+    shuffled = case.answer(rule=rule, share=0.3)
+    np.testing.assert_array_equal(shuffled.item, plain.item)
+    np.testing.assert_array_equal(shuffled.channel, plain.channel)
+    np.testing.assert_allclose(shuffled.score, plain.score, rtol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)
