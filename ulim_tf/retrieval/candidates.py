@@ -37,13 +37,17 @@ def log_share(score: tf.Tensor, log_sum: tf.Tensor) -> tf.Tensor:
     return tf.where(score > NOT_FOUND, score - log_sum[..., None], NOT_FOUND)
 
 
+def keep(candidates: Candidates, where: tf.Tensor) -> Candidates:
+    """Nothing stands elsewhere than `where`, bool [B, n]."""
+    return candidates._replace(item=tf.where(where, candidates.item, NO_ITEM),
+                               score=tf.where(where, candidates.score, NOT_FOUND))
+
+
 def without(candidates: Candidates, excluded: tf.Tensor) -> Candidates:
     """Nothing stands where one of the items `excluded`, int64 [B, E], stood."""
     ordered = tf.sort(tf.pad(excluded, [[0, 0], [0, 1]], constant_values=NO_ITEM), axis=1)
     place = tf.minimum(tf.searchsorted(ordered, candidates.item), tf.shape(ordered)[1] - 1)
-    hit = tf.gather(ordered, place, batch_dims=1) == candidates.item
-    return candidates._replace(item=tf.where(hit, tf.cast(NO_ITEM, tf.int64), candidates.item),
-                               score=tf.where(hit, NOT_FOUND, candidates.score))
+    return keep(candidates, tf.gather(ordered, place, batch_dims=1) != candidates.item)
 
 
 def by_score(candidates: Candidates) -> tf.Tensor:

@@ -5,6 +5,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 
 from tests import oracles
+from ulim_tf.retrieval.backfill import Backfill
 from ulim_tf.retrieval.candidates import BACKFILL, LONG_TERM, SHORT_TERM
 from ulim_tf.retrieval.merge import merge
 
@@ -13,8 +14,9 @@ RULES = ("probability", "quota", "equal_quota")
 
 
 def run(long_item, long_score, generated, short_item, short_score, *, copied=(), share=0.25, temperature=1.0, items,
-        results, excluded=None, log_sum=None, rule="probability", exponent=1.0):
-    """One user; `copied` holds (item, probability, column of its category)."""
+        results, excluded=None, log_sum=None, rule="probability", exponent=1.0, category=None, backfill=None, cap=0,
+        diversity=0.0, limit=None):
+    """One user; `copied` holds (item, probability, column of its category), `category` that of each item."""
     item, mass, column = zip(*copied) if copied else ((), (), ())
     probability = np.array(generated) + np.bincount(column, mass, len(generated))
     return merge(
@@ -25,8 +27,11 @@ def run(long_item, long_score, generated, short_item, short_score, *, copied=(),
         long_log_sum=tf.constant([log_sum or [np.log(np.exp(np.array(of_one) / temperature).sum() or 1.0)
                                               for of_one in long_score]], tf.float32),
         generated_probability=tf.constant([generated], tf.float32), short_item=tf.constant([short_item], tf.int64),
-        short_score=tf.constant([short_score], tf.float32), short_share=share, temperature=temperature, items=items,
-        results=results, excluded=None if excluded is None else tf.constant([excluded], tf.int64))
+        short_score=tf.constant([short_score], tf.float32), short_share=share, temperature=temperature,
+        item_category=tf.constant([0, *(category or [1] * items)], tf.int64),
+        backfill=tf.constant([range(1, items + 1)], tf.int64) if backfill is None else backfill, results=results,
+        category_cap=cap, diversity=diversity, excluded=None if excluded is None else tf.constant([excluded], tf.int64),
+        limit=None if limit is None else tf.constant([limit]))
 
 
 def test_a_worked_example():
@@ -75,6 +80,44 @@ def test_nothing_found_is_backfilled_by_frequency():
     assert got.channel[0].numpy().tolist() == [BACKFILL] * 3 + [0, 0]
     assert got.score[0, 3:].numpy().tolist() == [0.0, 0.0]
     assert got.count.numpy().tolist() == [3]
+
+
+@pytest.mark.parametrize(("limit", "count"), [(0, 0), (2, 2), (5, 5), (6, 5)])
+def test_a_limit_leaves_places_empty(limit, count):
+    got = run([[4, 2]], [[1.0, 0.0]], [1.0], [-1], [NONE], items=9, results=5, limit=limit)
+    assert got.count.numpy().tolist() == [count]
+    assert got.item[0].numpy().tolist() == [4, 2, 1, 3, 5][:count] + [0] * (5 - count)
+    assert got.channel[0].numpy().tolist() == ([LONG_TERM] * 2 + [BACKFILL] * 3)[:count] + [0] * (5 - count)
+    assert not got.score[0, count:].numpy().any()
+
+
+def test_only_what_is_named_fills_up():
+    got = run([[4]], [[1.0]], [1.0], [-1], [NONE], items=9, results=5, backfill=tf.constant([[8, 4, -1, 2]], tf.int64))
+    assert got.item[0].numpy().tolist() == [4, 2, 8, 0, 0]
+    assert got.count.numpy().tolist() == [3]
+
+
+@pytest.mark.parametrize(("cap", "order"), [
+    (1, [3, 5, 8, 0, 0, 0, 0, 0]),
+    (2, [3, 4, 5, 2, 8, 9, 0, 0]),  # item 2 fills up a category that was found once, 1 a full one
+    (3, [3, 4, 6, 5, 2, 8, 9, 0]),
+])
+def test_a_category_has_no_more_than_its_cap(cap, order):
+    """Items 1, 3, 4, 6 and 7 are of category 1, items 2 and 5 of 2, items 8 and 9 of 3, which was not found."""
+    got = run([[3, 4, 6, 7], [5, -1, -1, -1]], [[3.0, 2.0, 1.0, 0.0], [0.0, NONE, NONE, NONE]], [0.9, 0.05], [-1],
+              [NONE], items=9, results=8, category=[1, 2, 1, 1, 2, 1, 1, 3, 3], cap=cap)
+    assert got.item[0].numpy().tolist() == order
+    assert got.count.numpy().tolist() == [np.count_nonzero(order)]
+
+
+def test_each_further_item_of_a_category_is_worth_less():
+    """P .48, .24 and .08 in category 1, .1 and .1 in category 2, diversity log 3: divided by 1, 3 and 9."""
+    got = run([[7, 8, 9], [5, 6, -1]], [np.log([6.0, 3.0, 1.0]), [0.0, 0.0, NONE]], [0.8, 0.2], [-1], [NONE],
+              share=0.0, items=9, results=7, category=[3, 3, 3, 3, 2, 2, 1, 1, 1], diversity=np.log(3))
+    assert got.item[0].numpy().tolist() == [7, 5, 8, 6, 9, 1, 2]
+    np.testing.assert_allclose(np.exp(got.score[0, :5]), [.48, .1, .08, .1 / 3, .08 / 9], rtol=1e-5)
+    assert got.channel[0].numpy().tolist() == [LONG_TERM] * 5 + [BACKFILL] * 2
+    assert (np.diff(got.score[0]) < 0).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
@@ -176,6 +219,7 @@ class Case:
             return rng.integers(0, 2, count).astype(float) if equal_scores else rng.normal(size=count)
 
         owner = rng.integers(0, categories, self.items)
+        self.category = (owner + 1).tolist()
         probability = np.sort(oracles.softmax(rng.normal(size=categories)))[::-1]
         self.long, self.copied = {}, []
         self.long_item, self.long_score = np.full((categories, k), -1), np.full((categories, k), NONE)
@@ -199,7 +243,8 @@ class Case:
 
     def answer(self, **options):
         return run(self.long_item, self.long_score, self.generated, self.short_item, self.short_score,
-                   copied=self.copied, temperature=0.5, items=self.items, results=self.results, **options)
+                   copied=self.copied, temperature=0.5, items=self.items, category=self.category,
+                   results=self.results, **options)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -260,6 +305,32 @@ def test_quotas_against_places_dealt_one_by_one(rule, exponent, data):
     share = 0.2937  # one at which no two parties are ever equally behind
     got = case.answer(rule=rule, exponent=exponent, share=share, excluded=case.excluded)
     expected = oracles.deal(case.long, case.short, share, 0.5, exponent if rule == "quota" else 0.0, case.excluded)
-    expected += [i for i in range(1, case.items + 1) if i not in {*expected, *case.excluded}]
+    expected = [*expected, *(i for i in range(1, case.items + 1) if i not in {*expected, *case.excluded})]
     count = int(got.count[0])
     assert got.item[0, :count].numpy().tolist() == expected[:count]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), cap=st.integers(0, 4), diversity=st.sampled_from([0.0, 0.17, 1.9]))
+def test_the_whole_merge_against_places_given_one_by_one(rule, data, cap, diversity):
+    """With a backfill that lacks some items, excluded items and a limit."""
+    case, share, exponent = Case(data), 0.2937, 0.4 if rule == "quota" else 0.0
+    lost = data.draw(st.sets(st.integers(1, case.items)))
+    limit = data.draw(st.integers(0, case.results + 1))
+    known = [item for item in range(1, case.items + 1) if item not in lost]
+    backfill = Backfill(np.array(known, np.int64), tf.Variable([0, *case.category], dtype=tf.int64), cap).candidates(
+        case.results, tf.constant([case.excluded], tf.int64))
+    got = case.answer(rule=rule, exponent=exponent, share=share, excluded=case.excluded, backfill=backfill, cap=cap,
+                      diversity=diversity, limit=limit)
+    found = (oracles.merge(case.long, case.short, share, 0.5) if rule == "probability" else
+             oracles.deal(case.long, case.short, share, 0.5, exponent, case.excluded))
+    expected = oracles.answer({item: np.log(score) for item, score in found.items()}, [0, *case.category], known,
+                              case.excluded, cap, diversity, min(limit, case.results))
+    count = len(expected)
+    assert got.count.numpy().tolist() == [count]
+    assert got.item[0].numpy().tolist() == [item for item, _ in expected] + [0] * (case.results - count)
+    scores = [score for _, score in expected if score is not None]
+    np.testing.assert_allclose(got.score[0, :len(scores)], scores, rtol=1e-4, atol=1e-4)
+    assert (np.diff(got.score[0, :count]) <= 0).all()
+    np.testing.assert_array_equal(got.channel[0, :count] == BACKFILL, [score is None for _, score in expected])
