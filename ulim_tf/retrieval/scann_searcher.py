@@ -134,8 +134,7 @@ class LeafSearcher(tf.Module):
         codes = np.stack(np.divmod(np.arange(leaves), side), axis=1).astype(np.float32)
         self._codes = tf.Variable(codes, trainable=False, name="codes")
         coded = np.pad(vectors, [(0, 0), (_CODE, 0)])
-        config, hashed = (_hashed(coded, scored) if scored else
-                          (text_format.Parse(_EXACT.format(quantised=quantised), scann_pb2.ScannConfig()), _no_hashes()))
+        config, hashed = _hashed(coded, scored) if scored else _exact(quantised)
         config.partitioning.CopyFrom(text_format.Parse(_PARTITIONING.format(leaves=leaves, items=len(vectors)),
                                                        partitioning_pb2.PartitioningConfig()))
         parts = [tf.constant(coded), tf.constant([config.SerializeToString()]),
@@ -193,9 +192,10 @@ class PoolSearcher(tf.Module):
         return self._searcher.search(query, k, self._leaves, tf.maximum(_SCORED, k))
 
 
-def _no_hashes() -> Sequence[tf.Tensor]:
-    """In place of a codebook, hashes, 8-bit vectors, multipliers and norms."""
-    return tf.constant(b""), tf.zeros([], tf.uint8), tf.zeros([], tf.int8), tf.zeros([]), tf.zeros([])
+def _exact(quantised: bool) -> tuple[scann_pb2.ScannConfig, Sequence[tf.Tensor]]:
+    """The config of a searcher by brute force, and what stands for the hashes that it has not."""
+    return (text_format.Parse(_EXACT.format(quantised=quantised), scann_pb2.ScannConfig()),
+            (tf.constant(b""), tf.zeros([], tf.uint8), tf.zeros([], tf.int8), tf.zeros([]), tf.zeros([])))
 
 
 def _hashed(coded: np.ndarray, scored: int) -> tuple[scann_pb2.ScannConfig, Sequence[tf.Tensor]]:
