@@ -32,10 +32,20 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ann import cost
-from benchmarks.ann.catalog import DRAWS, Catalog, invented, questions
-from benchmarks.ann.index import PoolIndex, Search
-from benchmarks.ann.methods import IVF_FLAT, METHODS, POOL_METHODS, Method
+from benchmarks.ann import cost, plot
+from benchmarks.ann.catalog import DIMENSIONS, DRAWS, Catalog, invented, questions
+from benchmarks.ann.index import CategoryIndex, PoolIndex, Search
+from benchmarks.ann.methods import (
+    BLOCKED,
+    BRUTE_FORCE,
+    EXACT,
+    IVF_FLAT,
+    IVF_SQ8,
+    METHODS,
+    POOL_METHODS,
+    QUANTISED,
+    Method,
+)
 from benchmarks.ann.recall import Exact
 
 Row = dict[str, Any]
@@ -43,6 +53,12 @@ Row = dict[str, Any]
 RESULTS = Path(__file__).parent / "results" / "index.json"
 SIZES = ((200_000, 1_000), (1_000_000, 10_000))
 SWEPT = ((50_000, 1_000), (1_000_000, 1_000), (1_000_000, 100))  # with SIZES: V at C = 1,000, and C at V = 1,000,000
+
+LEAST_TO_IVF_FLAT = 1.5
+LEAST_TO_IVF_SQ8 = 2.0
+MOST_MEMORY, MOST_MEMORY_QUANTISED = 1.15, 0.35
+MOST_BLOCKED = 4.0
+LEAST_POOL_RECALL, LEAST_TO_BRUTE_FORCE = 0.95, 10.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,7 @@ def measure(items: int, categories: int, full: bool, rounds: int = 7) -> list[Ro
                 rows += _rows(catalog, table, draw, built, rounds)
     if full:
         pool = {name: one for name, one in built.items() if isinstance(one.index, PoolIndex)}
-        pool |= {name: _build(Method(build), catalog) for name, build in POOL_METHODS.items()}
+        pool |= {name: _build(method, catalog) for name, method in POOL_METHODS.items()}
         rows += _rows(catalog, POOL_TABLE, None, pool, rounds)
     return rows
 
@@ -101,7 +117,10 @@ def _build(method: Method, catalog: Catalog) -> _Built:
     def build() -> Any:
         index, query = method.build(catalog), catalog.vectors[:1]
         # Asked once: TensorFlow builds ScaNN's searchers only then.
-        (index.ready_all(query, 1) if isinstance(index, PoolIndex) else index.ready(query, catalog.category[:1], 1))()
+        if isinstance(index, CategoryIndex):
+            index.ready(query, catalog.category[:1], 1)()
+        if isinstance(index, PoolIndex):
+            index.ready_all(query, 1)()
         return index
 
     index, growth = cost.resident_growth(build)
@@ -147,6 +166,63 @@ def _calls(index: Any, table: Table, query: np.ndarray, category: np.ndarray | N
     return [index.ready(query[place], category[place], table.k) for place in places]
 
 
+def goals(rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
+    """What is asked of ULIM's indexes at the sizes that have every table: the worst of the tables that ask batches.
+
+    Returns:
+        the goal, the measured value, "at least" or "at most", and the bound; none for an index without rows.
+    """
+    by_size: dict[tuple[int, int], list[Row]] = {}
+    for row in rows:
+        by_size.setdefault((row["items"], row["categories"]), []).append(row)
+    whole = {size: mine for size, mine in by_size.items() if any(row["table"] == POOL_TABLE.name for row in mine)}
+    judged = [goal for size, mine in whole.items() for goal in _goals_of_search(size, mine)]
+    return judged + (_goals_of_pool(max(whole), whole[max(whole)]) if whole else [])
+
+
+def _goals_of_search(size: tuple[int, int], rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
+    at = f"V = {size[0]:,}, C = {size[1]:,}"
+    batches = {table.name for table in TABLES if table.one_call}
+    of: dict[str, dict[tuple[str, str], Row]] = {}
+    for row in rows:
+        if row["table"] in batches:
+            of.setdefault(row["method"], {})[row["table"], row["queries"]] = row
+
+    def over(slow: str, fast: str) -> list[float]:
+        return [of[slow][table]["us_per_user"] / row["us_per_user"] for table, row in of[fast].items()]
+
+    def memory(method: str) -> float:
+        row = next(iter(of[method].values()))  # copies inside an op are not in its arrays
+        return max(row["bytes_per_item"], row["resident_bytes_per_item"]) / (4 * DIMENSIONS)
+
+    judged = []
+    if EXACT in of:
+        judged += [
+            (f"{EXACT} faster than {IVF_FLAT}, {at}", min(over(IVF_FLAT, EXACT)), "at least", LEAST_TO_IVF_FLAT),
+            (f"{EXACT} recall, {at}", min(row["recall"] for row in of[EXACT].values()), "at least", 1.0),
+            (f"{EXACT} memory over the vectors', {at}", memory(EXACT), "at most", MOST_MEMORY)]
+    if QUANTISED in of:
+        judged += [
+            (f"{QUANTISED} faster than {IVF_SQ8}, {at}", min(over(IVF_SQ8, QUANTISED)), "at least", LEAST_TO_IVF_SQ8),
+            (f"{QUANTISED} recall less {IVF_SQ8}'s, {at}",
+             min(row["recall"] - of[IVF_SQ8][table]["recall"] for table, row in of[QUANTISED].items()),
+             "at least", 0.0),
+            (f"{QUANTISED} memory over the vectors', {at}", memory(QUANTISED), "at most", MOST_MEMORY_QUANTISED)]
+    if BLOCKED in of:
+        judged.append((f"{BLOCKED} time over {EXACT}'s, {at}", max(over(BLOCKED, EXACT)), "at most", MOST_BLOCKED))
+    return judged
+
+
+def _goals_of_pool(size: tuple[int, int], rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
+    of = {row["method"]: row for row in rows if row["table"] == POOL_TABLE.name}
+    if EXACT not in of:
+        return []
+    brute_force = min(of[method]["us_per_user"] for method in BRUTE_FORCE)
+    return [(f"search_all recall, V = {size[0]:,}", of[EXACT]["recall"], "at least", LEAST_POOL_RECALL),
+            (f"search_all faster than brute force, V = {size[0]:,}", brute_force / of[EXACT]["us_per_user"],
+             "at least", LEAST_TO_BRUTE_FORCE)]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, help="V, with --categories: one size instead of all")
@@ -162,6 +238,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for size in (*sizes, *(SWEPT if given.items is None else ())):
         rows += measure(*size, full=size in sizes)
         given.json.write_text(json.dumps(rows, indent=1) + "\n")
+    if given.items is None:
+        plot.draw(rows, SEARCH_10.name, given.json.with_suffix(".png"))
+    print()
+    for goal, value, side, bound in goals(rows):
+        met = value >= bound if side == "at least" else value <= bound
+        print(f"{'met   ' if met else 'MISSED'}  {goal}: {value:.3f}, {side} {bound}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 Search = Callable[[], ArrayLike]
 
 
+@runtime_checkable
 class CategoryIndex(Protocol):
     """Searches inside categories. It is built from a `Catalog`."""
 
