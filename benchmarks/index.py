@@ -25,6 +25,7 @@ import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before Ten
 
 import argparse
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,12 +236,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cost.use_one_core()
     sizes = SIZES if given.items is None else ((given.items, given.categories),)
     rows: list[Row] = []
-    for size in (*sizes, *(SWEPT if given.items is None else ())):
-        rows += measure(*size, full=size in sizes)
+    start, own_start = time.perf_counter(), time.process_time()
+    for items, categories in (*sizes, *(SWEPT if given.items is None else ())):
+        rows += measure(items, categories, full=(items, categories) in sizes)
         given.json.write_text(json.dumps(rows, indent=1) + "\n")
     if given.items is None:
         plot.draw(rows, SEARCH_10.name, given.json.with_suffix(".png"))
-    print()
+    share = (time.process_time() - own_start) / (time.perf_counter() - start)
+    print(f"\nThis process had {share:.0%} of its core. What others took slows long calls more than short ones.\n")
     for goal, value, side, bound in goals(rows):
         met = value >= bound if side == "at least" else value <= bound
         print(f"{'met   ' if met else 'MISSED'}  {goal}: {value:.3f}, {side} {bound}")

@@ -125,6 +125,7 @@ def test_the_command_measures_one_size_on_one_core(tmp_path):
                                 min(METHODS[row["method"]].most_users if row["method"] in METHODS else 64,
                                     256 if row["table"] == "search 10" else 64))
     assert {row["method"] for row in rows if row["table"] == "search 10"} == set(METHODS)
+    assert "% of its core" in run.stdout
     assert "search_all recall, V = 2,000: 1.000, at least 0.95" in run.stdout
 
 
