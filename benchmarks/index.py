@@ -7,16 +7,19 @@ The catalogue is invented (`benchmarks/ann/catalog.py`). Every method runs in th
 methods take turns, and times are medians over the turns. Fields of a row:
 
     table, queries          "search 10", "search 100": a call answers a batch of users, 10 or 100 pairs of vector and
-                            category each; "one user": a call answers the 10 pairs of one user; "search_all": a call
-                            answers a batch of users, a vector each, from the whole pool. `queries`: how the
-                            categories were drawn, "uniform" or "popular" (in proportion to their items)
+                            category each; "one user": the 10 pairs of one user after the other, by ULIM inside one
+                            graph, by the libraries in a call each; "search_all": a call answers a batch of users, a
+                            vector each, from the whole pool. `queries`: how the categories were drawn, "uniform" or
+                            "popular" (in proportion to their items); of search_all, what the vectors are like:
+                            "normal" (no clusters: the hardest) or "clustered", with queries near items
     method, items, categories   V, C
     pairs, k, batch         pairs of a user, best items asked for each, users in a call
     us_per_user             microseconds, median
     recall                  share of the exact best that was found, the vectors' own scores deciding, ties counting
-    bytes_per_item          what the index holds: ULIM, TensorFlow and NumPy: its arrays; FAISS and hnswlib: its
-                            serialised form; ScaNN: its vectors and codes
-    resident_bytes_per_item by how much building it and one search made the process grow
+    bytes_per_item          what the index holds: ULIM: its variables as saved; TensorFlow and NumPy: its arrays; FAISS
+                            and hnswlib: its serialised form; ScaNN: its vectors and codes
+    resident_bytes_per_item by how much building it (ULIM: loading it) and one search made the process grow. ULIM's
+                            numbers are of the searches inside categories and of the whole pool together
     ratio_to_faiss_ivfflat  FAISS IVFFlat's time over this one in the same table: above 1 is faster. FAISS's lists are
                             the categories; in "search_all" they are k-means's
 """
@@ -34,8 +37,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.ann import cost, plot
-from benchmarks.ann.catalog import DIMENSIONS, DRAWS, Catalog, invented, questions
-from benchmarks.ann.index import CategoryIndex, PoolIndex, Search
+from benchmarks.ann.catalog import DIMENSIONS, DRAWS, Catalog, invented, near_items, questions
+from benchmarks.ann.index import CategoryIndex, PoolIndex, Search, ServedIndex
 from benchmarks.ann.methods import (
     BLOCKED,
     BRUTE_FORCE,
@@ -76,6 +79,7 @@ class Table:
 SEARCH_10 = Table("search 10", 10, 256)
 TABLES = (SEARCH_10, Table("search 100", 100, 64), Table("one user", 10, 256, one_call=False))
 POOL_TABLE = Table("search_all", 1, 64, k=100)
+VECTORS = ("normal", "clustered")
 
 
 @dataclass
@@ -106,12 +110,25 @@ def measure(items: int, categories: int, full: bool, rounds: int = 7) -> list[Ro
     for table in TABLES if full else (SEARCH_10,):
         if table.pairs <= categories:
             for draw in DRAWS:
-                rows += _rows(catalog, table, draw, built, rounds)
+                query, category = questions(catalog, table.users, table.pairs, draw)
+                rows += _rows(catalog, table, draw, query, category, built, rounds)
     if full:
         pool = {name: one for name, one in built.items() if isinstance(one.index, PoolIndex)}
-        pool |= {name: _build(method, catalog) for name, method in POOL_METHODS.items()}
-        rows += _rows(catalog, POOL_TABLE, None, pool, rounds)
+        rows += _pool_rows(catalog, VECTORS[0], pool, rounds)
+        names = list(pool)
+        del built, pool
+        catalog = invented(items, categories, clustered=True)
+        rows += _pool_rows(catalog, VECTORS[1], {name: _build(METHODS[name], catalog) for name in names}, rounds)
     return rows
+
+
+def _pool_rows(catalog: Catalog, vectors: str, built: dict[str, "_Built"], rounds: int) -> list[Row]:
+    built = built | {name: _build(method, catalog) for name, method in POOL_METHODS.items()}
+    if vectors == VECTORS[1]:
+        query = near_items(catalog, POOL_TABLE.users)
+    else:
+        query, _ = questions(catalog, POOL_TABLE.users, POOL_TABLE.pairs, DRAWS[0])
+    return _rows(catalog, POOL_TABLE, vectors, query, None, built, rounds)
 
 
 def _build(method: Method, catalog: Catalog) -> _Built:
@@ -125,30 +142,33 @@ def _build(method: Method, catalog: Catalog) -> _Built:
         return index
 
     index, growth = cost.resident_growth(build)
+    for remark in getattr(index, "remarks", list)():
+        print(remark, flush=True)
     items = len(catalog.vectors)
     return _Built(index, index.nbytes() / items, growth / items, method.most_users)
 
 
-def _rows(catalog: Catalog, table: Table, draw: str | None, built: Mapping[str, _Built], rounds: int) -> list[Row]:
-    """A table: `draw` says how categories are drawn, None asks the whole pool."""
-    query, category = questions(catalog, table.users, table.pairs, draw or DRAWS[0])
-    exact = Exact(catalog, query, category if draw else None, table.k)
+def _rows(catalog: Catalog, table: Table, queries: str, query: np.ndarray, category: np.ndarray | None,
+          built: Mapping[str, _Built], rounds: int) -> list[Row]:
+    """A table; without categories, of the whole pool."""
+    exact = Exact(catalog, query, category, table.k)
     users = {name: min(table.users, one.most_users) for name, one in built.items()}
     calls, recall = {}, {}
     for name, one in built.items():
-        calls[name] = _calls(one.index, table, query[:users[name] * table.pairs],
-                             category[:users[name] * table.pairs] if draw else None)
-        recall[name] = exact.recall(np.concatenate([np.asarray(call()) for call in calls[name]]))
+        pairs = users[name] * table.pairs
+        calls[name] = _calls(one.index, table, query[:pairs], None if category is None else category[:pairs])
+        found = np.concatenate([np.asarray(call()) for call in calls[name]])
+        recall[name] = exact.recall(found.reshape(-1, table.k))
     seconds = cost.medians(calls, rounds)
-    print(f"\n{table.name}{f', {draw} categories' if draw else ''}: {table.pairs} a user, k = {table.k}, "
-          + (f"{table.users} users a call" if table.one_call else "a user a call"))
+    print(f"\n{table.name}, {queries}: {table.pairs} a user, k = {table.k}, "
+          + (f"{table.users} users a call" if table.one_call else "one user after the other"))
     print(f"{'':26}{'us/user':>12}{'recall':>9}{'bytes/item':>12}{'resident':>10}{'to IVFFlat':>12}")
     rows = []
     for name, one in built.items():
         batch = users[name] if table.one_call else 1
-        per_user = {method: seconds[method] / (users[method] if table.one_call else 1) for method in (name, IVF_FLAT)}
+        per_user = {method: seconds[method] * len(calls[method]) / users[method] for method in (name, IVF_FLAT)}
         rows.append({
-            "table": table.name, "queries": draw, "method": name, "items": len(catalog.vectors),
+            "table": table.name, "queries": queries, "method": name, "items": len(catalog.vectors),
             "categories": catalog.categories, "pairs": table.pairs, "k": table.k, "batch": batch,
             "us_per_user": 1e6 * per_user[name], "recall": recall[name], "bytes_per_item": one.bytes_per_item,
             "resident_bytes_per_item": one.resident_bytes_per_item,
@@ -160,67 +180,78 @@ def _rows(catalog: Catalog, table: Table, draw: str | None, built: Mapping[str, 
 
 
 def _calls(index: Any, table: Table, query: np.ndarray, category: np.ndarray | None) -> list[Search]:
-    step = len(query) if table.one_call else table.pairs
-    places = [slice(start, start + step) for start in range(0, len(query), step)]
     if category is None:
-        return [index.ready_all(query[place], table.k) for place in places]
-    return [index.ready(query[place], category[place], table.k) for place in places]
+        return [index.ready_all(query, table.k)]
+    if table.one_call:
+        return [index.ready(query, category, table.k)]
+    query, category = query.reshape(-1, table.pairs, query.shape[1]), category.reshape(-1, table.pairs)
+    if isinstance(index, ServedIndex):
+        return [index.ready_each(query, category, table.k)]
+    return [index.ready(*one, table.k) for one in zip(query, category)]
 
 
 def goals(rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
-    """What is asked of ULIM's indexes at the sizes that have every table: the worst of the tables that ask batches.
+    """What is asked of ULIM's indexes where every method was measured: the worst of the tables that ask batches.
 
     Returns:
         the goal, the measured value, "at least" or "at most", and the bound; none for an index without rows.
     """
-    by_size: dict[tuple[int, int], list[Row]] = {}
-    for row in rows:
-        by_size.setdefault((row["items"], row["categories"]), []).append(row)
-    whole = {size: mine for size, mine in by_size.items() if any(row["table"] == POOL_TABLE.name for row in mine)}
-    judged = [goal for size, mine in whole.items() for goal in _goals_of_search(size, mine)]
-    return judged + (_goals_of_pool(max(whole), whole[max(whole)]) if whole else [])
+    sizes = sorted({(row["items"], row["categories"]) for row in rows if row["table"] == POOL_TABLE.name})
+    judged = []
+    for items, categories in sizes:
+        mine = [row for row in rows if (row["items"], row["categories"]) == (items, categories)]
+        at = f"V = {items:,}, C = {categories:,}"
+        for draw in DRAWS:
+            judged += _goals_of_search(f"{at}, {draw}", [row for row in mine if row["queries"] == draw])
+        judged += _goals_of_memory(at, mine)
+        if (items, categories) == sizes[-1]:
+            for vectors in VECTORS:
+                judged += _goals_of_pool(f"{at}, {vectors}", [row for row in mine if row["queries"] == vectors])
+    return judged
 
 
-def _goals_of_search(size: tuple[int, int], rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
-    at = f"V = {size[0]:,}, C = {size[1]:,}"
+def _goals_of_search(at: str, rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
     batches = {table.name for table in TABLES if table.one_call}
-    of: dict[str, dict[tuple[str, str], Row]] = {}
+    of: dict[str, dict[str, Row]] = {}
     for row in rows:
         if row["table"] in batches:
-            of.setdefault(row["method"], {})[row["table"], row["queries"]] = row
+            of.setdefault(row["method"], {})[row["table"]] = row
 
     def over(slow: str, fast: str) -> list[float]:
         return [of[slow][table]["us_per_user"] / row["us_per_user"] for table, row in of[fast].items()]
-
-    def memory(method: str) -> float:
-        row = next(iter(of[method].values()))  # copies inside an op are not in its arrays
-        return max(row["bytes_per_item"], row["resident_bytes_per_item"]) / (4 * DIMENSIONS)
 
     judged = []
     if EXACT in of:
         judged += [
             (f"{EXACT} faster than {IVF_FLAT}, {at}", min(over(IVF_FLAT, EXACT)), "at least", LEAST_TO_IVF_FLAT),
-            (f"{EXACT} recall, {at}", min(row["recall"] for row in of[EXACT].values()), "at least", 1.0),
-            (f"{EXACT} memory over the vectors', {at}", memory(EXACT), "at most", MOST_MEMORY)]
+            (f"{EXACT} recall, {at}", min(row["recall"] for row in of[EXACT].values()), "at least", 1.0)]
     if QUANTISED in of:
         judged += [
             (f"{QUANTISED} faster than {IVF_SQ8}, {at}", min(over(IVF_SQ8, QUANTISED)), "at least", LEAST_TO_IVF_SQ8),
             (f"{QUANTISED} recall less {IVF_SQ8}'s, {at}",
              min(row["recall"] - of[IVF_SQ8][table]["recall"] for table, row in of[QUANTISED].items()),
-             "at least", 0.0),
-            (f"{QUANTISED} memory over the vectors', {at}", memory(QUANTISED), "at most", MOST_MEMORY_QUANTISED)]
+             "at least", 0.0)]
     if BLOCKED in of:
         judged.append((f"{BLOCKED} time over {EXACT}'s, {at}", max(over(BLOCKED, EXACT)), "at most", MOST_BLOCKED))
     return judged
 
 
-def _goals_of_pool(size: tuple[int, int], rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
+def _goals_of_memory(at: str, rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
+    of = {row["method"]: row for row in rows if row["table"] == SEARCH_10.name}
+    return [(f"{method} memory over the vectors', {at}",  # copies inside an op are not in its arrays
+             max(of[method]["bytes_per_item"], of[method]["resident_bytes_per_item"]) / (4 * DIMENSIONS),
+             "at most", bound)
+            for method, bound in ((EXACT, MOST_MEMORY), (BLOCKED, MOST_MEMORY), (QUANTISED, MOST_MEMORY_QUANTISED))
+            if method in of]
+
+
+def _goals_of_pool(at: str, rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
     of = {row["method"]: row for row in rows if row["table"] == POOL_TABLE.name}
     if EXACT not in of:
         return []
     brute_force = min(of[method]["us_per_user"] for method in BRUTE_FORCE)
-    return [(f"search_all recall, V = {size[0]:,}", of[EXACT]["recall"], "at least", LEAST_POOL_RECALL),
-            (f"search_all faster than brute force, V = {size[0]:,}", brute_force / of[EXACT]["us_per_user"],
+    return [(f"search_all recall, {at}", of[EXACT]["recall"], "at least", LEAST_POOL_RECALL),
+            (f"search_all faster than brute force, {at}", brute_force / of[EXACT]["us_per_user"],
              "at least", LEAST_TO_BRUTE_FORCE)]
 
 

@@ -38,3 +38,11 @@ class PoolIndex(Protocol):
 
     def nbytes(self) -> int:
         """Size of what the index holds, in bytes."""
+
+
+@runtime_checkable
+class ServedIndex(Protocol):
+    """Answers users one after the other inside one graph, as a server does, without a call from Python for each."""
+
+    def ready_each(self, query: np.ndarray, category: np.ndarray, k: int) -> Search:
+        """As `CategoryIndex.ready`, for query float32 [U, p, D], category int64 [U, p] and items int [U, p, k]."""

@@ -30,6 +30,8 @@ class Method:
 
 METHODS = {
     EXACT: Method(ulim.scann_exact, swept=True),
+    QUANTISED: Method(ulim.scann_quantised, swept=True),
+    BLOCKED: Method(ulim.blocked, swept=True),
     IVF_FLAT: Method(faiss_indexes.IvfFlat, swept=True),
     IVF_SQ8: Method(faiss_indexes.IvfSq8, swept=True),
     "NumPy slices": Method(numpy_indexes.Slices),
