@@ -46,6 +46,10 @@ class BlockedIndex(CategoryIndex):
                 ("size", np.bincount(category, minlength=categories + 1)),
                 ("item", item[order]), ("row_of_item", row_of_item)))
 
+    def holds(self, item: tf.Tensor) -> tf.Tensor:
+        """See the base class."""
+        return self._row_of(item) < self.items
+
     def _search(self, query: tf.Tensor, category: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
         first, size = tf.gather(self._first, category), tf.gather(self._size, category)
         by_size = tf.argsort(size, stable=True)

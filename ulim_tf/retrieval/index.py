@@ -23,7 +23,7 @@ class Found(NamedTuple):
 class CategoryIndex(tf.Module):
     """Item vectors to be searched, as a part of a SavedModel.
 
-    A subclass gives `_search` and `_search_all`; what they have in common is here.
+    A subclass gives `holds`, `_search` and `_search_all`; what they have in common is here.
 
     Args:
         item: int64 [V], distinct and positive: what a search returns.
@@ -65,6 +65,10 @@ class CategoryIndex(tf.Module):
     def search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None = None) -> Found:
         """The best items of the whole pool: float32 [B, D] and int64 [B, E] -> [B, k]."""
         return _fixed(self._search_all(self._checked(query), k, excluded), k)
+
+    def holds(self, item: tf.Tensor) -> tf.Tensor:
+        """Which of int64 [...] can be found: bool [...]."""
+        raise NotImplementedError
 
     def _checked(self, query: tf.Tensor) -> tf.Tensor:
         if query.shape[-1] not in (None, self.width):

@@ -76,6 +76,10 @@ class ScannIndex(CategoryIndex):
         self._category_of_item = tf.Variable(category_of_item, trainable=False, name="category_of_item")
         self._pool = _Items(item, PoolSearcher(vectors, query)) if len(item) > _LARGEST_EXACT_POOL else None
 
+    def holds(self, item: tf.Tensor) -> tf.Tensor:
+        """See the base class."""
+        return self._category_of(item) > 0
+
     def _search(self, query: tf.Tensor, category: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
         if excluded is None:
             return self._best(query, category, k)
@@ -97,8 +101,7 @@ class ScannIndex(CategoryIndex):
     def _search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
         if excluded is None:
             return self._best_of_all(query, k)
-        known = self._category_of(excluded) > 0
-        more = tf.reduce_max(tf.math.count_nonzero(known, axis=1, dtype=tf.int32))
+        more = tf.reduce_max(tf.math.count_nonzero(self.holds(excluded), axis=1, dtype=tf.int32))
         return best_without(self._best_of_all(query, k + more), excluded, k)
 
     def _best_of_all(self, query: tf.Tensor, k: int | tf.Tensor) -> Found:

@@ -99,6 +99,13 @@ def test_categories_that_are_none(build):
     assert (found.score.numpy() == -np.inf).all()
 
 
+def test_it_knows_which_items_it_holds(build):
+    item, category, vectors, _ = catalogue([4, 4])
+    asked = np.array([[-1, 0, *item], [25, 2**40, *range(1, 9)]])
+    held = build(item, category, vectors, 2).holds(tf.constant(asked))
+    np.testing.assert_array_equal(held, np.isin(asked, item))
+
+
 def test_no_query(build):
     item, category, vectors, _ = catalogue([4, 4])
     index = build(item, category, vectors, 2)
