@@ -8,7 +8,8 @@ Axes: B requests · L events · R items returned · K categories returned.
         length     int32  [B]                   copy_share   float32 [B, K]   part copied from the history
         now        int64  [B]
     out item_id      string  [B, R]   best first; "" past `count`
-        score        float32 [B, R]   falling, comparable inside one answer; with `retrieval.merge: probability` log P
+        score        float32 [B, R]   falling, comparable inside one answer; with `retrieval.merge: probability` log P,
+                                      less what `retrieval.diversity` takes
         category_id  string  [B, R]
         channel      int32   [B, R]   0 long-term, 1 short-term, 2 backfill
         count        int32   [B]      how many of R are real

@@ -4,11 +4,13 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from serving import contract
 from ulim_tf import features, history
 from ulim_tf.model import UlimModel
+from ulim_tf.retrieval.backfill import Backfill
 from ulim_tf.retrieval.candidates import NO_ITEM
 from ulim_tf.retrieval.index import CategoryIndex
 from ulim_tf.retrieval.merge import merge
@@ -50,6 +52,8 @@ class Servable:
     def __init__(self, model: UlimModel, index: CategoryIndex, normalizer: CategoryNormalizer, item_vocabulary: str,
                  category_vocabulary: str, profile_vocabulary: str | None):
         self._model, self._index, self._normalizer = model, index, normalizer
+        self._backfill = Backfill(np.arange(1, model.items + 1), model.embedding.item_category,
+                                  model.settings.retrieval.category_cap)
         self._item_of_id = _number_of_line(item_vocabulary)
         self._id_of_item = _Lines(item_vocabulary)
         self._id_of_category = _Lines(category_vocabulary)
@@ -69,7 +73,7 @@ class Servable:
         held = tf.Module(name="servable")
         # The variables alone: a Keras model saved as such would bring its training graph along.
         held.weights = self._model.inference_variables
-        held.index, held.normalizer = self._index, self._normalizer
+        held.index, held.normalizer, held.backfill = self._index, self._normalizer, self._backfill
         held.tables = [table for table in (self._item_of_id, self._id_of_item, self._id_of_category,
                                            self._number_of_type, self._token_of_profile) if table]
         tf.saved_model.save(held, directory, signatures={
@@ -95,6 +99,7 @@ class Servable:
         short_item, short_score = self._index.search_all(self._model.short_vector(user.short),
                                                          min(config.retrieval.short_term, self._model.items))
         copied = tf.reshape(user.probability * long.gate, [-1])
+        excluded = user.sent if config.retrieval.exclude_seen else None
         ranked = merge(
             rule=config.retrieval.merge, quota_exponent=config.retrieval.quota_exponent, probability=user.probability,
             copied_item=_by_user(long.item, long.owner, user.category, NO_ITEM),
@@ -103,9 +108,10 @@ class Servable:
             long_item=tf.reshape(item, by_category), long_score=tf.reshape(score, by_category),
             long_log_sum=tf.reshape(log_sum, tf.shape(user.category)),
             generated_probability=user.probability * (1.0 - long.gate), short_item=short_item, short_score=short_score,
-            short_share=config.retrieval.short_share, temperature=config.loss.temperature, items=self._model.items,
-            results=config.retrieval.results,
-            excluded=excluded)
+            short_share=config.retrieval.short_share, temperature=config.loss.temperature,
+            item_category=self._model.embedding.item_category,
+            backfill=self._backfill.candidates(config.retrieval.results, excluded), results=config.retrieval.results,
+            category_cap=config.retrieval.category_cap, diversity=config.retrieval.diversity, excluded=excluded)
         return {
             contract.ITEM_ID: self._id_of_item.lookup(ranked.item),
             contract.SCORE: ranked.score,

@@ -75,28 +75,53 @@ def merge(long: dict[int, tuple[float, float, list[tuple[int, float]], dict[int,
 
 
 def deal(long: dict[int, tuple[float, float, list[tuple[int, float]], dict[int, float]]], short: dict[int, float],
-         share: float, temperature: float, exponent: float, excluded: Sequence[int]) -> list[int]:
-    """Items by quota, one place after the other; arguments as of `merge`.
+         share: float, temperature: float, exponent: float, excluded: Sequence[int]) -> dict[int, float]:
+    """item -> weight / (2 places before + 1), by quota, one place after the other; arguments as of `merge`.
 
     The next place belongs to whoever has the least for its weight, counted as Sainte-Laguë does. An item that has a
-    place already counts for its second finder too.
+    place already counts for its second finder too. Of those equally behind, the one with the smaller item is next.
     """
     queues, weights = [], []
     powers = sum(probability ** exponent for probability, *_ in long.values())
     for category, (probability, *_) in long.items():
         mass = merge({category: long[category]}, {}, 0.0, temperature)
-        queues.append(sorted(mass, key=lambda item: -mass[item]))
+        queues.append(sorted(mass, key=lambda item: (-mass[item], item)))
         weights.append((1 - share) * probability ** exponent / powers)
-    queues.append(sorted(short, key=lambda item: -short[item]))
+    queues.append(sorted(short, key=lambda item: (-short[item], item)))
     weights.append(share)
     queues = [[item for item in queue if item not in excluded] for queue in queues]
-    dealt: list[int] = []
+    dealt: dict[int, float] = {}
     served = [0] * len(queues)
     while any(served[party] < len(queue) for party, queue in enumerate(queues)):
         waiting = [party for party, queue in enumerate(queues) if served[party] < len(queue)]
-        party = max(waiting, key=lambda one: weights[one] / (served[one] + 0.5))
-        item = queues[party][served[party]]
+        party = min(waiting, key=lambda one: (-weights[one] / (2 * served[one] + 1), queues[one][served[one]]))
+        dealt.setdefault(queues[party][served[party]], weights[party] / (2 * served[party] + 1))
         served[party] += 1
-        if item not in dealt:
-            dealt.append(item)
     return dealt
+
+
+def answer(scores: dict[int, float], item_category: Sequence[int], backfill: Sequence[int], excluded: Sequence[int],
+           cap: int, diversity: float, places: int) -> list[tuple[int, float | None]]:
+    """(item, score) of ComiRec's greedy, one place after the other; None for those that fill up, the smallest first.
+
+    A category that has `cap` items, unless that is 0, gets no more.
+    """
+    chosen: list[tuple[int, float | None]] = []
+    while len(chosen) < places:
+        taken = [item for item, _ in chosen]
+        of_category = [item_category[item] for item in taken]
+
+        def allowed(items: Sequence[int], taken=taken, of_category=of_category) -> list[int]:
+            return [item for item in items if item not in taken and item not in excluded
+                    and not 0 < cap <= of_category.count(item_category[item])]
+
+        offers = [(scores[item] - diversity * of_category.count(item_category[item]), item) for item in allowed(scores)]
+        rest = allowed([item for item in backfill if item not in scores])
+        if offers:
+            score, item = max(offers, key=lambda offer: (offer[0], -offer[1]))
+            chosen.append((item, score))
+        elif rest:
+            chosen.append((min(rest), None))
+        else:
+            break
+    return chosen

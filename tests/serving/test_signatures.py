@@ -1,5 +1,6 @@
 """The exported servable, asked as a server asks it: raw strings in, item ids out."""
 
+import collections
 import dataclasses
 import itertools
 import json
@@ -222,7 +223,10 @@ def test_the_export_is_hermetic(signatures, exported, tmp_path):
 
 @pytest.mark.parametrize("rule", ["quota", "equal_quota"])
 def test_quotas_follow_the_predicted_categories(tmp_path, rule):
-    """Each next item is of the category with the most probability (to the power 2, or 0) for 2 n + 1, given n items."""
+    """Each next item is of a category with the most probability (to the power 2, or 0) for 2 n + 1, given n items.
+
+    Of several such categories, as with equal quotas, the one whose next item is more frequent.
+    """
     config = dataclasses.replace(CONFIG, retrieval=dataclasses.replace(
         CONFIG.retrieval, merge=rule, quota_exponent=2.0, short_share=0.0, per_category=8, results=10))
     tf.keras.utils.set_random_seed(3)
@@ -235,13 +239,15 @@ def test_quotas_follow_the_predicted_categories(tmp_path, rule):
     asked = request([items], [times])
     predicted = signatures["predict_category"](**asked)
     share = predicted["probability"][0].numpy() ** (2.0 if rule == "quota" else 0.0)
-    given, expected = np.zeros(3), []
-    for _ in range(10):
-        next_one = np.argmax(share / (2 * given + 1))
-        given[next_one] += 1
-        expected.append(predicted["category_id"][0, next_one].numpy())
     answer = signatures["serving_default"](**asked)
-    assert answer["category_id"][0].numpy().tolist() == expected
+    columns, given, keys = predicted["category_id"][0].numpy().tolist(), np.zeros(3), []
+    for category in answer["category_id"][0].numpy():
+        due = share / (2 * given + 1)
+        keys.append(due[columns.index(category)])
+        assert keys[-1] == due.max()
+        given[columns.index(category)] += 1
+    number = [int(item.decode().removeprefix("item ")) for item in answer["item_id"][0].numpy()]
+    assert np.lexsort((number, -np.array(keys))).tolist() == list(range(10))
     assert answer["channel"][0].numpy().tolist() == [0] * 10
     assert len(set(answer["item_id"][0].numpy())) == 10 and (np.diff(answer["score"][0]) <= 0).all()
 
@@ -260,6 +266,38 @@ def test_seen_items_can_be_excluded_however_old(tmp_path):
     assert count == 10
     assert {item.decode() for item in answer["item_id"][0, :count].numpy()} == {
         f"item {number}" for number in range(ITEMS - 9, ITEMS + 1)}
+
+
+@pytest.mark.parametrize(("cap", "count"), [(1, CATEGORIES), (3, RESULTS)])
+def test_a_category_has_no_more_than_its_cap(tmp_path, cap, count):
+    config = dataclasses.replace(CONFIG, retrieval=dataclasses.replace(
+        CONFIG.retrieval, category_cap=cap, exclude_seen=True))
+    model = UlimModel(config, ITEMS, CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    export_servable(model, write_lines(tmp_path / "items", "item ", ITEMS),
+                    write_lines(tmp_path / "categories", "category ", CATEGORIES), str(tmp_path / "1"))
+    users = [history(length, length) for length in (20, 0, 3)]
+    answer = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](
+        **request([user[0] for user in users], [user[1] for user in users]))
+    assert answer["count"].numpy().tolist() == [count] * 3
+    for row, (seen, _) in enumerate(users):
+        assert max(collections.Counter(answer["category_id"][row, :count].numpy()).values()) <= cap
+        assert not {item.decode() for item in answer["item_id"][row].numpy()} & set(seen)
+
+
+def test_diversity_brings_other_categories(tmp_path):
+    """Where a second item of a category costs far more than scores differ, each has its first before any a second."""
+    config = dataclasses.replace(CONFIG, retrieval=dataclasses.replace(CONFIG.retrieval, diversity=50.0))
+    model = UlimModel(config, ITEMS, CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    export_servable(model, write_lines(tmp_path / "items", "item ", ITEMS),
+                    write_lines(tmp_path / "categories", "category ", CATEGORIES), str(tmp_path / "1"))
+    items, times = history(20)
+    answer = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](**request([items], [times]))
+    check(answer)
+    category = answer["category_id"][0, :np.count_nonzero(answer["channel"][0] < 2)].numpy().tolist()
+    before = [category[:place].count(one) for place, one in enumerate(category)]
+    assert before == sorted(before) and before[-1] > 0
 
 
 @pytest.mark.parametrize(("items", "categories", "message"), [

@@ -44,11 +44,34 @@ def hits(item: tf.Tensor, excluded: tf.Tensor) -> tf.Tensor:
     return tf.gather(ordered, place, batch_dims=1) == item
 
 
+def keep(candidates: Candidates, where: tf.Tensor) -> Candidates:
+    """Nothing stands elsewhere than `where`, bool [B, n]."""
+    return candidates._replace(item=tf.where(where, candidates.item, NO_ITEM),
+                               score=tf.where(where, candidates.score, NOT_FOUND))
+
+
 def without(candidates: Candidates, excluded: tf.Tensor) -> Candidates:
     """Nothing stands where one of the items `excluded`, int64 [B, E], stood."""
-    hit = hits(candidates.item, excluded)
-    return candidates._replace(item=tf.where(hit, tf.cast(NO_ITEM, tf.int64), candidates.item),
-                               score=tf.where(hit, NOT_FOUND, candidates.score))
+    return keep(candidates, ~hits(candidates.item, excluded))
+
+
+def by_score(candidates: Candidates) -> tf.Tensor:
+    """int64 [B, n], larger for the larger score; of equal scores, for the smaller (the more frequent) item."""
+    bits = tf.bitcast(candidates.score, tf.int32)
+    ordered = tf.where(bits < 0, tf.int32.min - bits, bits)  # a float is a sign and a magnitude; this orders as it does
+    return tf.cast(ordered, tf.int64) * 2**32 - candidates.item
+
+
+def ranked_within(candidates: Candidates, group: tf.Tensor) -> tuple[Candidates, tf.Tensor, tf.Tensor]:
+    """Candidates in the order of their groups, int32 [B, n], and in each as `by_score` has them.
+
+    Returns:
+        them, their groups and the rank of each in its group, from 0, int32 [B, n].
+    """
+    order = tf.argsort(by_score(candidates), axis=1, direction="DESCENDING")
+    order = tf.gather(order, tf.argsort(tf.gather(group, order, batch_dims=1), axis=1, stable=True), batch_dims=1)
+    group = tf.gather(group, order, batch_dims=1)
+    return gather(candidates, order), group, tf.range(tf.shape(group)[1]) - tf.searchsorted(group, group)
 
 
 def once_each(candidates: Candidates, together: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]) -> Candidates:
@@ -59,21 +82,16 @@ def once_each(candidates: Candidates, together: Callable[[tf.Tensor, tf.Tensor, 
         together: `total` or `best`.
     """
     item, score, channel = candidates
-    order = tf.argsort(item, axis=1, stable=True)
-    ordered = tf.gather(item, order, batch_dims=1)
-    new = tf.pad(ordered[:, 1:] != ordered[:, :-1], [[0, 0], [1, 0]], constant_values=True)
-    group = tf.reshape(tf.cumsum(tf.cast(tf.reshape(new, [-1]), tf.int32)) - 1, tf.shape(item))
-    size = tf.size(item)
-    place = tf.reshape(tf.range(size), tf.shape(item))
-    ordered_place = tf.gather(place, order, batch_dims=1)
-    group = tf.reshape(tf.scatter_nd(tf.reshape(ordered_place, [-1, 1]), tf.reshape(group, [-1]), [size]),
-                       tf.shape(item))
+    user = tf.range(tf.shape(item, tf.int64)[0])[:, None]
+    different, group = tf.unique(tf.reshape(user * 2**32 + item, [-1]))
+    groups, group = tf.size(different), tf.reshape(group, tf.shape(item))
+    place = tf.reshape(tf.range(tf.size(item)), tf.shape(item))
 
-    first = tf.gather(tf.math.unsorted_segment_min(place, group, size), group) == place
-    best_here = (score > NOT_FOUND) & (score == tf.gather(best(score, group, size), group))
-    named = tf.math.unsorted_segment_min(tf.where(best_here, channel, BACKFILL), group, size)
+    first = tf.gather(tf.math.unsorted_segment_min(place, group, groups), group) == place
+    best_here = (score > NOT_FOUND) & (score == tf.gather(best(score, group, groups), group))
+    named = tf.math.unsorted_segment_min(tf.where(best_here, channel, BACKFILL), group, groups)
     return Candidates(item=tf.where(first, item, NO_ITEM),
-                      score=tf.where(first, tf.gather(together(score, group, size), group), NOT_FOUND),
+                      score=tf.where(first, tf.gather(together(score, group, groups), group), NOT_FOUND),
                       channel=tf.gather(named, group))
 
 

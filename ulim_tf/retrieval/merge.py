@@ -9,8 +9,9 @@ category of item i, y_c its probability and P(i|c) = g_c * copy(i) + (1 - g_c) *
     equal_quota   the same with exponent 0
 
 The softmax of the whole pool is taken over what the search returned, that of a category over all its items, as
-`normalizer.py` estimates their sum. What no channel found fills up the answer, the most frequent first, so that R
-results always come back while items remain.
+`normalizer.py` estimates their sum. Then `diversity.py` may cap what a category has of the answer, or make its further
+items worth less. What no channel found fills up the answer, the most frequent first, so that R results always come back
+while items remain. Equal scores are in the order of the item numbers, which is that of falling frequency.
 """
 
 from typing import NamedTuple
@@ -20,17 +21,21 @@ import tensorflow as tf
 from ulim_tf.retrieval.candidates import (
     BACKFILL,
     LONG_TERM,
+    NO_ITEM,
     NOT_FOUND,
     SHORT_TERM,
     Candidates,
     best,
+    by_score,
     concat,
+    gather,
     log_share,
     of_channel,
     once_each,
     total,
     without,
 )
+from ulim_tf.retrieval.diversity import diversify
 from ulim_tf.retrieval.quota import by_quota
 
 
@@ -38,7 +43,7 @@ class Ranked(NamedTuple):
     """R items of B users, best first; past `count`, item 0 and score 0."""
 
     item: tf.Tensor  # int64 [B, R]
-    score: tf.Tensor  # float32 [B, R], log P(i) or the log of a key; falling
+    score: tf.Tensor  # float32 [B, R], log P(i) or the log of a quota's key, less what diversity takes; falling
     channel: tf.Tensor  # int32 [B, R]
     count: tf.Tensor  # int32 [B]
 
@@ -46,8 +51,9 @@ class Ranked(NamedTuple):
 def merge(*, rule: str, quota_exponent: float, probability: tf.Tensor, copied_item: tf.Tensor,
           copied_probability: tf.Tensor, copied_column: tf.Tensor, long_item: tf.Tensor, long_score: tf.Tensor,
           long_log_sum: tf.Tensor, generated_probability: tf.Tensor, short_item: tf.Tensor, short_score: tf.Tensor,
-          short_share: float, temperature: float, items: int, results: int,
-          excluded: tf.Tensor | None = None) -> Ranked:
+          short_share: float, temperature: float, item_category: tf.Tensor, backfill: tf.Tensor, results: int,
+          category_cap: int = 0, diversity: float = 0.0, excluded: tf.Tensor | None = None,
+          limit: tf.Tensor | None = None) -> Ranked:
     """Ranks what both channels found and fills up to R.
 
     Args:
@@ -65,49 +71,59 @@ def merge(*, rule: str, quota_exponent: float, probability: tf.Tensor, copied_it
         short_score: float32 [B, k'].
         short_share: what the short-term channel gets of the mixture, or of the answer.
         temperature: of both softmaxes, as in training.
-        items: V, numbered by falling frequency.
+        item_category: int64 [V + 1], the category of each item, 0 for item 0.
+        backfill: int64 [B or 1, m], items that fill up, in any order; negative in padding. See `Backfill.candidates`.
         results: R.
+        category_cap: at most so many items of a category are answered, those that fill up included; 0 caps nothing.
+        diversity: what an item's score loses for each item of its category that is answered before it.
         excluded: int64 [B, E], items that are never answered; negative in padding. None excludes nothing.
+        limit: int32 [B], at most so many items are answered. None answers R.
     """
     users = tf.shape(short_item)[0]
     copied = tf.math.log(tf.where(copied_item > 0, copied_probability, 0.0))
     generated = log_share(long_score / temperature, long_log_sum) + tf.math.log(generated_probability)[..., None]
     short_score = short_score / temperature
     pool_log_sum = tf.reduce_logsumexp(tf.maximum(short_score, short_score.dtype.min), axis=-1)
-    if excluded is None:
-        excluded = tf.zeros([users, 0], tf.int64)
-    fill = tf.minimum(results + tf.shape(excluded)[1], items)
-    frequent = tf.broadcast_to(tf.range(1, tf.cast(fill, tf.int64) + 1), [users, fill])
-    long, short, backfill = (without(part, excluded) for part in (
-        concat(of_channel(copied_item, copied, LONG_TERM),
-               of_channel(tf.reshape(long_item, [users, -1]), tf.reshape(generated, [users, -1]), LONG_TERM)),
-        of_channel(short_item, log_share(short_score, pool_log_sum), SHORT_TERM),
-        of_channel(frequent, tf.fill(tf.shape(frequent), NOT_FOUND), BACKFILL)))
+    # Padded, so that there are R places to choose from.
+    backfill = tf.pad(backfill, [[0, 0], [0, tf.maximum(results - tf.shape(backfill)[1], 0)]], constant_values=NO_ITEM)
+    backfill = tf.broadcast_to(backfill, [users, tf.shape(backfill)[1]])
+    parts = (concat(of_channel(copied_item, copied, LONG_TERM),
+                    of_channel(tf.reshape(long_item, [users, -1]), tf.reshape(generated, [users, -1]), LONG_TERM)),
+             of_channel(short_item, log_share(short_score, pool_log_sum), SHORT_TERM),
+             of_channel(backfill, tf.fill(tf.shape(backfill), NOT_FOUND), BACKFILL))
+    long, short, backfill = parts if excluded is None else (without(part, excluded) for part in parts)
     if rule == "probability":
         found = concat(long._replace(score=long.score + tf.math.log(1.0 - short_share)),
                        short._replace(score=short.score + tf.math.log(short_share)))
-        return _top(once_each(concat(found, backfill), total), items, results)
-    column = tf.broadcast_to(tf.range(tf.shape(long_item)[1])[:, None], tf.shape(long_item))
-    column = tf.concat([tf.cast(copied_column, tf.int32), tf.reshape(column, [users, -1])], axis=1)
-    found = by_quota(once_each(long, total), column, short, probability,
-                     quota_exponent if rule == "quota" else 0.0, short_share)
-    return _top(once_each(concat(found, backfill), best), items, results)
+        candidates = once_each(concat(found, backfill), total)
+    else:
+        column = tf.broadcast_to(tf.range(tf.shape(long_item)[1])[:, None], tf.shape(long_item))
+        column = tf.concat([tf.cast(copied_column, tf.int32), tf.reshape(column, [users, -1])], axis=1)
+        found = by_quota(once_each(long, total), column, short, probability,
+                         quota_exponent if rule == "quota" else 0.0, short_share)
+        candidates = once_each(concat(found, backfill), best)
+    if category_cap or diversity:
+        candidates = diversify(candidates, item_category, category_cap, diversity)
+    return _top(_filled_up(candidates, tf.shape(item_category)[0] - 1), results, limit)
 
 
-def _top(candidates: Candidates, items: int, results: int) -> Ranked:
-    item, score, channel = candidates
-    real = item > 0
-    lowest = tf.reduce_min(tf.where(real & (score > NOT_FOUND), score, 0.0), axis=1, keepdims=True)
-    # Backfill ranks below whatever a channel found, the more frequent item (the smaller number) first.
-    fill = lowest - 1.0 - tf.cast(item, score.dtype) / items
-    score = tf.where(real, tf.where(score > NOT_FOUND, score, fill), NOT_FOUND)
-    missing = tf.maximum(results - tf.shape(score)[1], 0)
-    score, place = tf.math.top_k(tf.pad(score, [[0, 0], [0, missing]], constant_values=NOT_FOUND), results)
+def _filled_up(candidates: Candidates, items: tf.Tensor) -> Candidates:
+    """Backfill scores less than whatever a channel found, the more frequent of V items (the smaller number) more."""
+    item, score, _ = candidates
+    real, found = item > 0, score > NOT_FOUND
+    lowest = tf.reduce_min(tf.where(real & found, score, 0.0), axis=1, keepdims=True)
+    fill = lowest - 1.0 - tf.cast(item, score.dtype) / tf.cast(items, score.dtype)
+    return candidates._replace(score=tf.where(real, tf.where(found, score, fill), NOT_FOUND))
+
+
+def _top(candidates: Candidates, results: int, limit: tf.Tensor | None) -> Ranked:
+    item, score, channel = gather(candidates, tf.math.top_k(by_score(candidates), results).indices)
     real = score > NOT_FOUND
-    place = tf.minimum(place, tf.shape(item)[1] - 1)
+    if limit is not None:
+        real &= tf.sequence_mask(limit, results)
     return Ranked(
-        item=tf.where(real, tf.gather(item, place, batch_dims=1), 0),
+        item=tf.where(real, item, 0),
         score=tf.where(real, score, 0.0),
-        channel=tf.where(real, tf.gather(channel, place, batch_dims=1), 0),
+        channel=tf.where(real, channel, 0),
         count=tf.math.count_nonzero(real, axis=1, dtype=tf.int32),
     )

@@ -7,7 +7,7 @@ of R, rounded, whatever R is; places that a party cannot fill go to the next key
 
 import tensorflow as tf
 
-from ulim_tf.retrieval.candidates import NOT_FOUND, Candidates, concat, gather, log_share
+from ulim_tf.retrieval.candidates import NOT_FOUND, Candidates, concat, log_share, ranked_within
 
 
 def by_quota(long: Candidates, column: tf.Tensor, short: Candidates, probability: tf.Tensor, exponent: float,
@@ -29,10 +29,6 @@ def by_quota(long: Candidates, column: tf.Tensor, short: Candidates, probability
     weight = tf.pad(share, [[0, 0], [0, 1]], constant_values=tf.math.log(short_share))
 
     party = tf.concat([column, tf.fill(tf.shape(short.item), tf.shape(probability)[1])], axis=1)
-    found = concat(long, short)
-    order = tf.argsort(found.score, axis=1, direction="DESCENDING", stable=True)
-    order = tf.gather(order, tf.argsort(tf.gather(party, order, batch_dims=1), axis=1, stable=True), batch_dims=1)
-    party, found = tf.gather(party, order, batch_dims=1), gather(found, order)
-    rank = tf.range(tf.shape(party)[1]) - tf.searchsorted(party, party)
+    found, party, rank = ranked_within(concat(long, short), party)
     key = tf.gather(weight, party, batch_dims=1) - tf.math.log(2.0 * tf.cast(rank, weight.dtype) + 1.0)
     return found._replace(score=tf.where(found.score > NOT_FOUND, key, NOT_FOUND))

@@ -1,0 +1,53 @@
+"""Items that fill up an answer where too few were found: the most frequent of those that may come back."""
+
+import numpy as np
+import tensorflow as tf
+
+from ulim_tf.retrieval.candidates import NO_ITEM
+
+
+class Backfill(tf.Module):
+    """Picks for each request the few items that its backfill can be made of, whatever the number of items.
+
+    Without a cap these are the first R + E. With one, an answer has at most the first `category_cap` items of each
+    category, and one further item of the category for each that is excluded: R + E of the former and E of the latter.
+
+    Args:
+        item: int64 [n], that may come back, ascending: numbers are by falling frequency.
+        item_category: int64 [V + 1], the category of each item, 0 for item 0.
+        category_cap: as of `merge`; 0 caps nothing.
+    """
+
+    def __init__(self, item: np.ndarray, item_category: tf.Variable, category_cap: int):
+        super().__init__(name="backfill")
+        category = item_category.numpy()
+        grouped = item[np.argsort(category[item], kind="stable")]
+        rank = np.arange(len(item)) - np.searchsorted(category[grouped], category[grouped])
+        within = rank < (category_cap or len(item))
+        first, spare = np.sort(grouped[within]), grouped[~within]
+        # Where the spare items of each category start; one start more is the end of the last.
+        start = np.searchsorted(category[spare], np.arange(category.max() + 2))
+        self._cap, self._item_category = category_cap, item_category
+        self._first, self._spare, self._start = (
+            tf.Variable(values, trainable=False, name=name, dtype=tf.int64)
+            for name, values in (("first", first), ("spare", np.append(spare, NO_ITEM)), ("start", start)))
+
+    def candidates(self, results: int, excluded: tf.Tensor | None) -> tf.Tensor:
+        """What is enough to fill up R places: int64 [B, m], NO_ITEM in padding; [1, m] if it is the same for all.
+
+        Args:
+            results: R.
+            excluded: int64 [B, E], as of `merge`.
+        """
+        if excluded is None:
+            return self._first[None, :results]
+        users, hidden = tf.unstack(tf.shape(excluded))
+        first = self._first[None, :results + hidden]
+        if not self._cap:
+            return first
+        # The n-th excluded item of a category, from 0, makes room for the n-th spare one at the latest.
+        category = tf.sort(tf.gather(self._item_category, tf.maximum(excluded, 0)), axis=1)
+        place = (tf.gather(self._start, category) + tf.range(hidden, dtype=tf.int64)
+                 - tf.searchsorted(category, category, out_type=tf.int64))
+        place = tf.where(place < tf.gather(self._start, category + 1), place, tf.size(self._spare, tf.int64) - 1)
+        return tf.concat([tf.broadcast_to(first, [users, tf.shape(first)[1]]), tf.gather(self._spare, place)], axis=1)
