@@ -57,6 +57,8 @@ class ScannIndex(CategoryIndex):
         super().__init__(item, category, vectors, categories, "scann_index")
         size = np.bincount(category, minlength=categories + 1)
         query = sample_queries(vectors if query is None else query, _SAMPLED)
+        # First, while there are no other copies of the vectors: ScaNN makes several.
+        self._pool = _Items(item, PoolSearcher(vectors, query)) if len(item) > _LARGEST_EXACT_POOL else None
         self.choices = [] if quantised else [
             _choose(number, vectors[category == number], query) for number in np.flatnonzero(size >= _HASHED_FROM)]
         hashed = np.array([choice.category for choice in self.choices if choice.hashed], int)
@@ -71,7 +73,6 @@ class ScannIndex(CategoryIndex):
                 vectors[rows], leaf[category[rows]], len(members), f"leaves_{number}", quantised, scored)))
         self._group, self._leaf = (tf.Variable(values, trainable=False, dtype=tf.int32, name=name)
                                    for name, values in (("group", group), ("leaf", leaf)))
-        self._pool = _Items(item, PoolSearcher(vectors, query)) if len(item) > _LARGEST_EXACT_POOL else None
 
     def _search(self, query: tf.Tensor, category: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
         if excluded is None:
