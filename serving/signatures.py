@@ -100,7 +100,7 @@ class Servable:
         by_category = tf.concat([tf.shape(user.category), [k]], axis=0)
         short_item, short_score = self._index.search_all(self._model.short_vector(user.short),
                                                          min(config.retrieval.short_term, self._index.items))
-        copied_item = tf.where(self._index.category_of(long.item) > 0, long.item, NO_ITEM)  # no longer there: no copy
+        copied_item = tf.where(self._index.holds(long.item), long.item, NO_ITEM)  # no longer there: no copy
         copied = tf.reshape(user.probability * long.gate, [-1])
         excluded = user.sent if config.retrieval.exclude_seen else None
         ranked = merge(

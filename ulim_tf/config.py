@@ -170,13 +170,13 @@ class RetrievalConfig(Section):
     short_share: float = setting(0.02, "what the short-term channel gets: of the probability, or of the places where "
                                  "merge is a quota", low=0.0, high=1.0)
     results: int = setting(500, "R: items in an answer", low=1, high=100_000)
-    least_recall: float = setting(0.99, "of the best items of a category, what the index must find to be exported",
-                                  low=0.0, high=1.0)
-    least_pool_recall: float = setting(0.95, "the same of the best 100 of the whole pool", low=0.0, high=1.0)
     category_cap: int = setting(0, "at most so many items of one category in an answer; 0: no cap", low=0,
                                 high=100_000)
     diversity: float = setting(0.0, "what a score loses for each item of the same category before it, in units of a "
                                "log probability; 0: the order of the scores", low=0.0, high=100.0)
+    least_recall: float = setting(0.99, "of the best items of a category, what the index must find to be exported",
+                                  low=0.0, high=1.0)
+    least_pool_recall: float = setting(0.95, "the same of the best 100 of the whole pool", low=0.0, high=1.0)
     exclude_seen: bool = setting(False, "never answer an item of the history; for shops where nobody rebuys")
 
 

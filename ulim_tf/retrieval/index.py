@@ -23,7 +23,7 @@ class Found(NamedTuple):
 class CategoryIndex(tf.Module):
     """Item vectors to be searched, as a part of a SavedModel.
 
-    A subclass gives `_search` and `_search_all`; what they have in common is here.
+    A subclass gives `holds`, `_search` and `_search_all`; what they have in common is here.
 
     Args:
         item: int64 [V], distinct and positive: what a search returns.
@@ -41,12 +41,7 @@ class CategoryIndex(tf.Module):
         super().__init__(name=name)
         check(item, category, vectors, categories)
         self.items, self.width, self.categories = len(item), vectors.shape[1], categories
-        size = np.bincount(category, minlength=categories + 1)
-        self.largest = int(size.max())
-        category_of_item = np.zeros(item.max() + 1, np.int32)
-        category_of_item[item] = category
-        self._size = tf.Variable(size, trainable=False, dtype=tf.int32, name="size")
-        self._category_of_item = tf.Variable(category_of_item, trainable=False, name="category_of_item")
+        self.largest = int(np.bincount(category).max())
 
     def search(self, query: tf.Tensor, category: tf.Tensor, k: int, excluded: tf.Tensor | None = None) -> Found:
         """The best items of one category for each query.
@@ -64,30 +59,28 @@ class CategoryIndex(tf.Module):
         Raises:
             ValueError: queries of another width.
         """
-        self._check_width(query)
         category = tf.where((category > 0) & (category <= self.categories), category, 0)
-        return _fixed(self._search(query, category, k, excluded), k)
+        return _fixed(self._search(self._checked(query), category, k, excluded), k)
 
     def search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None = None) -> Found:
         """The best items of the whole pool: float32 [B, D] and int64 [B, E] -> [B, k]."""
-        self._check_width(query)
-        return _fixed(self._search_all(query, k, excluded), k)
+        return _fixed(self._search_all(self._checked(query), k, excluded), k)
 
-    def _check_width(self, query: tf.Tensor) -> None:
+    def holds(self, item: tf.Tensor) -> tf.Tensor:
+        """Which of int64 [...] can be found: bool [...]."""
+        raise NotImplementedError
+
+    def _checked(self, query: tf.Tensor) -> tf.Tensor:
         if query.shape[-1] not in (None, self.width):
             raise ValueError(f"query must be float32 [..., D] with D = {self.width}, got {list(query.shape)}. Ask with "
                              "vectors of the model that embedded the items.")
+        return tf.ensure_shape(query, [None, self.width])
 
     def _search(self, query: tf.Tensor, category: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
         raise NotImplementedError
 
     def _search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
         raise NotImplementedError
-
-    def category_of(self, item: tf.Tensor) -> tf.Tensor:
-        """int64 [...] -> int32 [...], 0 for what is no item."""
-        known = (item > 0) & (item < self._category_of_item.shape[0])
-        return tf.gather(self._category_of_item, tf.where(known, item, 0))
 
 
 def best_without(found: Found, excluded: tf.Tensor, k: int) -> Found:

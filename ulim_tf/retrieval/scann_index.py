@@ -73,11 +73,18 @@ class ScannIndex(CategoryIndex):
                 vectors[rows], leaf[category[rows]], len(members), f"leaves_{number}", quantised, scored)))
         self._group, self._leaf = (tf.Variable(values, trainable=False, dtype=tf.int32, name=name)
                                    for name, values in (("group", group), ("leaf", leaf)))
+        category_of_item = np.zeros(item.max() + 1, np.int32)
+        category_of_item[item] = category
+        self._category_of_item = tf.Variable(category_of_item, trainable=False, name="category_of_item")
+
+    def holds(self, item: tf.Tensor) -> tf.Tensor:
+        """See the base class."""
+        return self._category_of(item) > 0
 
     def _search(self, query: tf.Tensor, category: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
         if excluded is None:
             return self._best(query, category, k)
-        here = self.category_of(excluded)[:, None, :] == tf.reshape(
+        here = self._category_of(excluded)[:, None, :] == tf.reshape(
             tf.cast(category, tf.int32), [tf.shape(excluded)[0], -1, 1])
         more = tf.reduce_max(tf.math.count_nonzero(here, axis=2, dtype=tf.int32))
         return best_without(self._best(query, category, k + more), excluded, k)
@@ -95,8 +102,7 @@ class ScannIndex(CategoryIndex):
     def _search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
         if excluded is None:
             return self._best_of_all(query, k)
-        known = self.category_of(excluded) > 0
-        more = tf.reduce_max(tf.math.count_nonzero(known, axis=1, dtype=tf.int32))
+        more = tf.reduce_max(tf.math.count_nonzero(self.holds(excluded), axis=1, dtype=tf.int32))
         return best_without(self._best_of_all(query, k + more), excluded, k)
 
     def _best_of_all(self, query: tf.Tensor, k: int | tf.Tensor) -> Found:
@@ -108,6 +114,11 @@ class ScannIndex(CategoryIndex):
         item, score = (tf.concat(tensors, axis=1) for tensors in zip(*found))
         score, place = tf.math.top_k(score, k)
         return Found(tf.gather(item, place, batch_dims=1), score)
+
+    def _category_of(self, item: tf.Tensor) -> tf.Tensor:
+        """int64 [...] -> int32 [...], 0 for what is no item."""
+        known = (item > 0) & (item < self._category_of_item.shape[0])
+        return tf.gather(self._category_of_item, tf.where(known, item, 0))
 
 
 class _Items(tf.Module):

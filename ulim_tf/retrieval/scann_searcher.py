@@ -10,6 +10,7 @@ exactly that leaf. The tree has two levels, a row of the grid and a place in it,
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
 import hashlib
+import itertools
 import math
 import uuid
 from collections.abc import Callable, Sequence
@@ -28,10 +29,9 @@ from ulim_tf.retrieval.quality import recall
 
 _CODE = 2  # dimensions of a leaf's code
 _TRAINING_SAMPLE = 250_000
-_SCORED = 1000  # rows of the pool
+_SCORED = (1000, 4000, 16_000)  # rows of the pool, the best by their hashes
 _LEAF_SHARES = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
 _POOL_RECALL, _POOL_K = 0.97, 100
-_NO_HASHES = (tf.constant(b""), tf.zeros([], tf.uint8), tf.zeros([], tf.int8), tf.zeros([]), tf.zeros([]))
 _PARTITIONING = """
 num_children: {leaves} min_cluster_size: 1 max_clustering_iterations: 1 max_num_levels: 2
 partitioning_distance {{ distance_measure: "SquaredL2Distance" }}
@@ -135,8 +135,7 @@ class LeafSearcher(tf.Module):
         codes = np.stack(np.divmod(np.arange(leaves), side), axis=1).astype(np.float32)
         self._codes = tf.Variable(codes, trainable=False, name="codes")
         coded = np.pad(vectors, [(0, 0), (_CODE, 0)])
-        config, hashed = (_hashed(coded, scored) if scored else
-                          (text_format.Parse(_EXACT.format(quantised=quantised), scann_pb2.ScannConfig()), _NO_HASHES))
+        config, hashed = _hashed(coded, scored) if scored else _exact(quantised)
         config.partitioning.CopyFrom(text_format.Parse(_PARTITIONING.format(leaves=leaves, items=len(vectors)),
                                                        partitioning_pb2.PartitioningConfig()))
         parts = [tf.constant(coded), tf.constant([config.SerializeToString()]),
@@ -169,7 +168,7 @@ class LeafSearcher(tf.Module):
 class PoolSearcher(tf.Module):
     """An approximate search of float32 [V, D]: k-means tree, asymmetric hashing, scores from 8 bits a dimension.
 
-    As many leaves are searched as it takes to find 97 % of the best 100 for some queries.
+    As many leaves are searched, and rows scored, as it takes to find 97 % of the best 100 for some queries.
 
     Args:
         vectors: float32 [V, D].
@@ -183,15 +182,21 @@ class PoolSearcher(tf.Module):
             scann_ops.builder(vectors, 10, "dot_product")
             .tree(num_leaves=leaves, num_leaves_to_search=leaves, training_sample_size=_TRAINING_SAMPLE)
             .score_ah(2, anisotropic_quantization_threshold=0.2, training_sample_size=_TRAINING_SAMPLE)
-            .reorder(_SCORED, quantize=ReorderType.INT8).build().searcher_handle, "searcher")
-        for share in _LEAF_SHARES:
+            .reorder(_SCORED[0], quantize=ReorderType.INT8).build().searcher_handle, "searcher")
+        for self._scored, share in itertools.product(_SCORED, _LEAF_SHARES):
             self._leaves = math.ceil(share * leaves)
             if recall(query, vectors, self.search(query, _POOL_K).row.numpy()).mean() >= _POOL_RECALL:
                 break
 
     def search(self, query: tf.Tensor, k: int | tf.Tensor) -> Rows:
         """The best k of float32 [P, D]: [P, n <= k]."""
-        return self._searcher.search(query, k, self._leaves, tf.maximum(_SCORED, k))
+        return self._searcher.search(query, k, self._leaves, tf.maximum(self._scored, k))
+
+
+def _exact(quantised: bool) -> tuple[scann_pb2.ScannConfig, Sequence[tf.Tensor]]:
+    """The config of a searcher by brute force, and what stands for the hashes that it has not."""
+    return (text_format.Parse(_EXACT.format(quantised=quantised), scann_pb2.ScannConfig()),
+            (tf.constant(b""), tf.zeros([], tf.uint8), tf.zeros([], tf.int8), tf.zeros([]), tf.zeros([])))
 
 
 def _hashed(coded: np.ndarray, scored: int) -> tuple[scann_pb2.ScannConfig, Sequence[tf.Tensor]]:

@@ -1,0 +1,1 @@
+"""The ways to search items inside a category, and in the whole pool, that `benchmarks/index.py` compares."""
