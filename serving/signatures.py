@@ -102,7 +102,6 @@ class Servable:
                                                          min(config.retrieval.short_term, self._index.items))
         copied_item = tf.where(self._index.holds(long.item), long.item, NO_ITEM)  # no longer there: no copy
         copied = tf.reshape(user.probability * long.gate, [-1])
-        excluded = user.sent if config.retrieval.exclude_seen else None
         ranked = merge(
             rule=config.retrieval.merge, quota_exponent=config.retrieval.quota_exponent, probability=user.probability,
             copied_item=_by_user(copied_item, long.owner, user.category, NO_ITEM),
