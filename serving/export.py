@@ -2,6 +2,8 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -12,10 +14,12 @@ from ulim_tf.retrieval.normalizer import CategoryNormalizer
 from ulim_tf.retrieval.scann_index import ScannIndex
 
 _SAMPLED, _POOL_K = 1000, 100  # queries that measure the index, and what they want of the whole pool
+_EMBEDDED = 2**16  # items at once
 
 
 def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str,
-                    profile_vocabulary: str | None = None) -> None:
+                    profile_vocabulary: str | None = None, candidates: np.ndarray | None = None,
+                    progress: Callable[[str], None] = lambda _: None) -> None:
     """Embeds the items, builds both ScaNN searchers and saves the signatures of `serving/contract.py`.
 
     Args:
@@ -24,30 +28,47 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
         category_vocabulary: the same for categories.
         directory: where saved_model.pb goes; made if missing.
         profile_vocabulary: the same for the tokens of users' profiles, of a model that reads them.
+        candidates: int64 [n], ascending, the items that may be answered; the others are read in histories only. None
+            answers all.
+        progress: is told what begins.
 
     Raises:
         ValueError: an item's vector is not finite, a vocabulary does not have as many lines as the model knows, or the
             index finds less than `retrieval.least_recall`.
     """
-    _check_lines(item_vocabulary, model.items, "items")
-    _check_lines(category_vocabulary, model.categories, "categories")
+    check_lines(item_vocabulary, model.items, "items")
+    check_lines(category_vocabulary, model.categories, "categories")
     if model.profile:
-        _check_lines(profile_vocabulary, model.profile, "profile tokens")
-    vectors = model.embedding.candidate(tf.range(1, model.items + 1)).numpy()
-    category = model.embedding.item_category.numpy()[1:].astype(np.int32)
-    item = np.arange(1, model.items + 1)
-    query = np.copy(vectors)
+        check_lines(profile_vocabulary, model.profile, "profile tokens")
+    item = np.arange(1, model.items + 1) if candidates is None else candidates
+    progress(f"embedding {len(item):,} items")
+    category = model.embedding.item_category.numpy()[item].astype(np.int32)
+    vectors = _embed(model, item)
+    query = quality.sample_queries(vectors, _SAMPLED)
     query[:, -1] = 1.0  # what an interest holds there, for an item's bias
-    query = quality.sample_queries(query, _SAMPLED)
+    progress("building the index")
     index = ScannIndex(item, category, vectors, model.categories, query=query)
+    progress("measuring the index against exact search")
     retrieval = model.settings.retrieval
     quality.check(quality.measure(index, item, category, vectors, query, retrieval.per_category, _POOL_K),
                   retrieval.least_recall, retrieval.least_pool_recall)
     normalizer = CategoryNormalizer(vectors, category, model.categories, model.settings.loss.temperature)
-    Servable(model, index, normalizer, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
+    del vectors
+    progress("saving the servable")
+    Servable(model, index, normalizer, item, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
 
 
-def _check_lines(file: str, wanted: int, of_what: str) -> None:
+def _embed(model: UlimModel, item: np.ndarray) -> np.ndarray:
+    """Candidates float32 [n, D + 1] of int64 [n], in parts: what a vector is summed of takes several times its room."""
+    vectors = np.empty([len(item), model.settings.model.width + 1], np.float32)
+    for start in range(0, len(item), _EMBEDDED):
+        part = slice(start, start + _EMBEDDED)
+        vectors[part] = model.embedding.candidate(tf.constant(item[part])).numpy()
+    return vectors
+
+
+def check_lines(file: str, wanted: int, of_what: str) -> None:
+    """Raises ValueError for a vocabulary, a text file, that does not have as many lines as the model knows."""
     with tf.io.gfile.GFile(file, "rb") as lines:
         found = sum(1 for _ in lines)
     if found != wanted:

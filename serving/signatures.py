@@ -42,18 +42,20 @@ class Servable:
 
     Args:
         model: trained, with its catalogue set.
-        index: over the model's item vectors.
+        index: over the candidates' vectors.
         normalizer: over the same vectors.
+        candidates: int64 [n], ascending, the items that may be answered; what else the model knows is read in histories
+            only.
         item_vocabulary: text file, line i (from 1) is the id of item i.
         category_vocabulary: the same for categories.
         profile_vocabulary: the same for the tokens of users' profiles; None if the model reads none.
     """
 
-    def __init__(self, model: UlimModel, index: CategoryIndex, normalizer: CategoryNormalizer, item_vocabulary: str,
-                 category_vocabulary: str, profile_vocabulary: str | None):
+    def __init__(self, model: UlimModel, index: CategoryIndex, normalizer: CategoryNormalizer,
+                 candidates: np.ndarray, item_vocabulary: str, category_vocabulary: str,
+                 profile_vocabulary: str | None):
         self._model, self._index, self._normalizer = model, index, normalizer
-        self._backfill = Backfill(np.arange(1, model.items + 1), model.embedding.item_category,
-                                  model.settings.retrieval.category_cap)
+        self._backfill = Backfill(candidates, model.embedding.item_category, model.settings.retrieval.category_cap)
         self._item_of_id = _number_of_line(item_vocabulary)
         self._id_of_item = _Lines(item_vocabulary)
         self._id_of_category = _Lines(category_vocabulary)
@@ -87,7 +89,7 @@ class Servable:
         config = self._model.settings
         subsequences = history.subsequences(user.events, user.rows, user.category, config.history)
         long = self._model.long_interests(user.short, user.category, subsequences)
-        k = min(config.retrieval.per_category, self._model.items)
+        k = min(config.retrieval.per_category, self._index.items)
         vector, category = tf.reshape(long.vector, [-1, config.model.width + 1]), tf.reshape(user.category, [-1])
         item, score = self._index.search(vector, category, k)
         log_sum = self._normalizer.log_sum(vector, category, score)  # of all items, whatever may be answered
@@ -97,12 +99,12 @@ class Servable:
             item, score = self._index.search(vector, category, k, excluded)
         by_category = tf.concat([tf.shape(user.category), [k]], axis=0)
         short_item, short_score = self._index.search_all(self._model.short_vector(user.short),
-                                                         min(config.retrieval.short_term, self._model.items))
+                                                         min(config.retrieval.short_term, self._index.items))
+        copied_item = tf.where(self._index.holds(long.item), long.item, NO_ITEM)  # no longer there: no copy
         copied = tf.reshape(user.probability * long.gate, [-1])
-        excluded = user.sent if config.retrieval.exclude_seen else None
         ranked = merge(
             rule=config.retrieval.merge, quota_exponent=config.retrieval.quota_exponent, probability=user.probability,
-            copied_item=_by_user(long.item, long.owner, user.category, NO_ITEM),
+            copied_item=_by_user(copied_item, long.owner, user.category, NO_ITEM),
             copied_probability=_by_user(tf.gather(copied, long.owner) * long.attention, long.owner, user.category, 0.0),
             copied_column=_by_user(long.owner % tf.shape(user.category, tf.int64)[1], long.owner, user.category, 0),
             long_item=tf.reshape(item, by_category), long_score=tf.reshape(score, by_category),

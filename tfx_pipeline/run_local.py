@@ -25,6 +25,8 @@ from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import NAME, create_pipeline
 from ulim_tf import config as settings
 
+METADATA_FILE = "metadata.sqlite"
+
 _EXAMPLES = """example:
   python -m tfx_pipeline.run_local --events transactions.parquet --catalog products.parquet --workdir runs/shop \\
       --columns user_id=household_id,item_id=product_id
@@ -56,7 +58,7 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
     """
     workdir = workdir.absolute()
     connection = metadata_store_pb2.ConnectionConfig(sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
-        filename_uri=str(workdir / "metadata.sqlite"),
+        filename_uri=str(workdir / METADATA_FILE),
         connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE))
     pipeline = create_pipeline(
         events=os.path.abspath(events), catalog=catalog and os.path.abspath(catalog),

@@ -1,7 +1,7 @@
 """What each step of the latest run did, read back from ML Metadata."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ class Step(NamedTuple):
 
     name: str
     cached: bool
+    finished: bool
     seconds: float
     outputs: dict[str, Path]  # output name -> folder of the artifact
     pushed: Path | None  # version folder, of the Pusher alone
@@ -46,12 +47,30 @@ def read(connection: metadata_store_pb2.ConnectionConfig) -> Run:
     Args:
         connection: to the ML Metadata store of the pipeline.
     """
+    return next(_runs(connection))
+
+
+def newest_trained(connection: metadata_store_pb2.ConnectionConfig) -> dict[str, Path] | None:
+    """The outputs, name -> folder, of the newest run whose Trainer finished; None if there is no such run.
+
+    Args:
+        connection: as of `read`.
+    """
+    for run in _runs(connection):
+        finished = [step for step in run.steps if step.finished]
+        if any(step.name == "Trainer" for step in finished):
+            return {name: folder for step in finished for name, folder in step.outputs.items()}
+    return None
+
+
+def _runs(connection: metadata_store_pb2.ConnectionConfig) -> Iterator[Run]:
+    """The newest first."""
     with metadata.Metadata(connection) as handle:
         store = handle.store
-        newest = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
-        executions = sorted(store.get_executions_by_context(newest.id), key=lambda execution: execution.id)
         names = {kind.id: kind.name.rpartition(".")[2] for kind in store.get_execution_types()}
-        return Run([_step(store, names[execution.type_id], execution) for execution in executions])
+        for context in sorted(store.get_contexts_by_type("pipeline_run"), key=lambda one: one.id, reverse=True):
+            executions = sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)
+            yield Run([_step(store, names[execution.type_id], execution) for execution in executions])
 
 
 def _step(store, name: str, execution: metadata_store_pb2.Execution) -> Step:
@@ -64,6 +83,8 @@ def _step(store, name: str, execution: metadata_store_pb2.Execution) -> Step:
     return Step(
         name=name,
         cached=execution.last_known_state == metadata_store_pb2.Execution.CACHED,
+        finished=execution.last_known_state in (metadata_store_pb2.Execution.COMPLETE,
+                                                metadata_store_pb2.Execution.CACHED),
         seconds=(execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000,
         outputs={key: Path(artifact.uri) for key, artifact in outputs.items()},
         pushed=Path(pushed[0]) if pushed else None)

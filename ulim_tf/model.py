@@ -168,6 +168,42 @@ class UlimModel(MomentModel):
         shift = np.log((of_late + _SMOOTHING_EVENTS) / (events + _SMOOTHING_EVENTS))
         self.embedding.bias_table.assign_add(shift.astype(np.float32))
 
+    def with_catalog(self, item_category: np.ndarray, item_content: np.ndarray | None = None) -> "UlimModel":
+        """This model with another catalogue and V' >= V items, of which the first V keep their rows.
+
+        A further item has no row of its own, so that its vector is its category's and its content's, and the smallest
+        bias of its category: where training leaves what nobody bought. A category without items has the smallest of
+        all [I].
+
+        Args:
+            item_category: int64 [V' + 1], as of `set_catalog`.
+            item_content: int64 [V' + 1, P'], as of `set_catalog`; None without content.
+
+        Returns:
+            a model to answer with; of what training needs, it has the catalogue alone.
+
+        Raises:
+            ValueError: as `set_catalog`, or V' < V.
+        """
+        more = len(item_category) - 1 - self.items
+        if more < 0:
+            raise ValueError(f"item_category must have at least V + 1 = {self.items + 1} entries, got "
+                             f"{len(item_category)}. Keep the items that the model knows; number new ones after them.")
+        bias, least = self.embedding.bias_table.numpy(), np.full(self.categories + 1, np.inf, np.float32)
+        np.minimum.at(least, self.embedding.item_category.numpy()[1:], bias[1:])
+        least = np.where(np.isfinite(least), least, bias[1:].min())
+        other = UlimModel(self.settings, self.items + more, self.categories, self.content,
+                          item_content.shape[1] if self.content and item_content is not None else self.tokens,
+                          self.profile)
+        other.set_catalog(item_category, item_content)
+        catalog = (other.embedding.item_category, other.embedding.item_content if self.content else None)
+        for mine, its in zip(self.inference_variables, other.inference_variables):
+            if its.shape == mine.shape and not any(its is one for one in catalog):
+                its.assign(mine)
+        other.embedding.item_table.assign(tf.pad(self.embedding.item_table, [[0, more], [0, 0]]))
+        other.embedding.bias_table.assign(np.append(bias, least[item_category[self.items + 1:]]))
+        return other
+
     @property
     def inference_variables(self) -> list[tf.Variable]:
         """What answering needs: all variables but those of sampling and of metrics."""

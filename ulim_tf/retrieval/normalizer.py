@@ -19,7 +19,7 @@ class CategoryNormalizer(tf.Module):
 
     Args:
         vectors: float32 [V, D + 1], each item's bias last; row i is item i + 1.
-        category: int [V], 1..C.
+        category: int [V], 1..C. A category may be without items.
         categories: C.
         temperature: divides scores before the softmax.
     """
@@ -27,21 +27,19 @@ class CategoryNormalizer(tf.Module):
     def __init__(self, vectors: np.ndarray, category: np.ndarray, categories: int, temperature: float):
         super().__init__(name="category_normalizer")
         bias = vectors[:, -1].astype(np.float64) / temperature
-        direction = vectors[:, :-1].astype(np.float64) / temperature
         largest = np.full(categories + 1, -np.inf)
         np.maximum.at(largest, category, bias)
         weight = np.exp(bias - largest[category])
         total = np.bincount(category, weight, categories + 1)
         weight /= total[category]
 
-        def mean(values: np.ndarray) -> np.ndarray:
-            sums = np.zeros([categories + 1, values.shape[1]])
-            np.add.at(sums, category, weight[:, None] * values)
-            return sums
-
-        centre = mean(direction)
-        spread = mean((direction - centre[category]) ** 2)
-        with np.errstate(divide="ignore"):  # category 0, the unknown one, has no items
+        # One dimension at a time: all of them in float64 would take many times the memory of the vectors.
+        centre, spread = np.zeros([2, categories + 1, vectors.shape[1] - 1])
+        for column in range(vectors.shape[1] - 1):
+            values = vectors[:, column].astype(np.float64) / temperature
+            centre[:, column] = np.bincount(category, weight * values, categories + 1)
+            spread[:, column] = np.bincount(category, weight * (values - centre[category, column]) ** 2, categories + 1)
+        with np.errstate(divide="ignore"):  # a category without items, as category 0 always is
             level = np.log(total) + largest
         self._temperature = temperature
         self._size, self._level, self._mean, self._variance = (
@@ -58,7 +56,7 @@ class CategoryNormalizer(tf.Module):
             score: float32 [P, k], of the best k items, best first; -inf past the last one.
 
         Returns:
-            float32 [P], exact where the k are the whole category.
+            float32 [P], exact where the k are the whole category; the least finite number where it has no items.
         """
         vector, score = query[:, :-1], tf.maximum(score / self._temperature, score.dtype.min)
         estimate = (tf.gather(self._level, category)

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from ulim_tf.retrieval.index import CategoryIndex
 
-_AT_ONCE = 64  # queries of the whole pool: their scores are [64, V]
+_POOL_QUERIES = 64
+_SCORES = 2**24  # at once: 64 MiB
 _TOLERANCE = 1e-5  # relative: float32 sums in another order
 _NAMED = 5  # worst categories in the message
 
@@ -40,15 +41,16 @@ def recall(query: np.ndarray, vectors: np.ndarray, row: np.ndarray) -> np.ndarra
     Returns:
         float64 [n].
     """
-    found = np.empty(len(query))
-    for start in range(0, len(query), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    found, at_once = np.empty(len(query)), max(1, _SCORES // len(vectors))
+    best = min(row.shape[1], len(vectors))
+    longest = np.sqrt(np.einsum("vd,vd->v", vectors, vectors).max())
+    for start in range(0, len(query), at_once):
+        part = slice(start, start + at_once)
         score = query[part] @ vectors.T
-        best = min(row.shape[1], len(vectors))
-        least = np.partition(score, len(vectors) - best, axis=1)[:, len(vectors) - best]
-        slack = _TOLERANCE * np.linalg.norm(query[part], axis=1) * np.linalg.norm(vectors, axis=1).max()
-        reached = np.take_along_axis(score, np.maximum(row[part], 0), axis=1) >= (least - slack)[:, None]
-        found[part] = (reached & (row[part] >= 0)).sum(axis=1) / best
+        reached = np.take_along_axis(score, np.maximum(row[part], 0), axis=1)
+        score.partition(len(vectors) - best, axis=1)
+        least = score[:, len(vectors) - best] - _TOLERANCE * np.linalg.norm(query[part], axis=1) * longest
+        found[part] = ((reached >= least[:, None]) & (row[part] >= 0)).sum(axis=1) / best
     return found
 
 
@@ -76,9 +78,9 @@ def measure(index: CategoryIndex, item: np.ndarray, category: np.ndarray, vector
     for number, asked in _groups(wanted):
         members = order[slice(*np.searchsorted(category, [number, number + 1], sorter=order))]
         by_category[number] = recall(query[asked], vectors[members], _places(found[asked], item[members]))
-    pool = index.search_all(tf.constant(query[:_AT_ONCE]), k_pool).item.numpy()
+    pool = index.search_all(tf.constant(query[:_POOL_QUERIES]), k_pool).item.numpy()
     return Quality(float(np.concatenate(list(by_category.values())).mean()),
-                   float(recall(query[:_AT_ONCE], vectors, _places(pool, item)).mean()),
+                   float(recall(query[:_POOL_QUERIES], vectors, _places(pool, item)).mean()),
                    dict(sorted(((number, float(of_one.mean())) for number, of_one in by_category.items()),
                                key=lambda pair: -pair[1])))
 

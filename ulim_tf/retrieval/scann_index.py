@@ -57,6 +57,8 @@ class ScannIndex(CategoryIndex):
         super().__init__(item, category, vectors, categories, "scann_index")
         size = np.bincount(category, minlength=categories + 1)
         query = sample_queries(vectors if query is None else query, _SAMPLED)
+        # First, while there are no other copies of the vectors: ScaNN makes several.
+        self._pool = _Items(item, PoolSearcher(vectors, query)) if len(item) > _LARGEST_EXACT_POOL else None
         self.choices = [] if quantised else [
             _choose(number, vectors[category == number], query) for number in np.flatnonzero(size >= _HASHED_FROM)]
         hashed = np.array([choice.category for choice in self.choices if choice.hashed], int)
@@ -74,7 +76,6 @@ class ScannIndex(CategoryIndex):
         category_of_item = np.zeros(item.max() + 1, np.int32)
         category_of_item[item] = category
         self._category_of_item = tf.Variable(category_of_item, trainable=False, name="category_of_item")
-        self._pool = _Items(item, PoolSearcher(vectors, query)) if len(item) > _LARGEST_EXACT_POOL else None
 
     def holds(self, item: tf.Tensor) -> tf.Tensor:
         """See the base class."""

@@ -60,3 +60,17 @@ def test_the_sum_of_a_category_that_was_returned_whole_is_exact(items):
     said, returned, exact = log_sum(items, query, np.array([1, 2, 3]), 400)
     np.testing.assert_allclose(said[:2], exact[:2], rtol=1e-5)
     assert said[2] > returned[2]
+
+
+def test_a_category_without_items_has_the_least_sum(items):
+    """And the sums of the others are as they would be without it."""
+    vectors, category = items
+    query, asked = np.ones([3, WIDTH + 1], np.float32), np.array([1, 2, 3])
+    best = np.full([3, 2], -np.inf, np.float32)
+    best[1:] = [[9.0, 8.0], [7.0, 7.0]]
+    with_gap = CategoryNormalizer(vectors, category + 1, len(SIZES) + 2, 1.0)  # none in 1 and in the last
+    said = with_gap.log_sum(tf.constant(query), tf.constant([1, 3, 4]), tf.constant(best)).numpy()
+    without = CategoryNormalizer(vectors, category, len(SIZES), 1.0)
+    expected = without.log_sum(tf.constant(query), tf.constant(asked), tf.constant(best)).numpy()
+    assert said[0] == np.finfo(np.float32).min
+    np.testing.assert_allclose(said[1:], expected[1:], rtol=1e-6)

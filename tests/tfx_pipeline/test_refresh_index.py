@@ -1,0 +1,164 @@
+"""The command on a work directory that holds what a run of the pipeline leaves there."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tensorflow as tf
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+from tests.ulim_tf.examples import item_categories
+from tfx_pipeline import refresh_index
+from ulim_tf import config as settings
+from ulim_tf.model import UlimModel
+
+ITEMS, CATEGORIES = 40, 5
+ITEM_CATEGORY = item_categories(ITEMS, CATEGORIES)
+CONFIG = settings.from_dict(settings.UlimConfig, {
+    "history": {"long": 100, "short": 8, "subsequence": 6}, "model": {"width": 8, "heads": 2, "hidden": 16},
+    "retrieval": {"categories": CATEGORIES, "per_category": ITEMS, "short_term": 5, "results": ITEMS + 5}})
+CATALOG = pd.DataFrame({"item_id": [f"item {one}" for one in range(1, ITEMS + 1)],
+                        "category_id": [f"category {one}" for one in ITEM_CATEGORY[1:]]})
+CHANGED = pd.concat([CATALOG[CATALOG.item_id != "item 1"],
+                     pd.DataFrame({"item_id": ["new"], "category_id": ["category 2"]})])
+
+
+def write_run(workdir, number: int, trainer_state, model: UlimModel | None = None) -> None:
+    """The artifacts of a Transform and a Trainer, and what ML Metadata says of them; without a model, hollow ones."""
+    config = metadata_store_pb2.ConnectionConfig(sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
+        filename_uri=str(workdir / "metadata.sqlite"), connection_mode=3))
+    store = metadata_store.MetadataStore(config)
+    context_type = store.put_context_type(metadata_store_pb2.ContextType(name="pipeline_run"))
+    context = metadata_store_pb2.Context(type_id=context_type, name=f"run {number}")
+    for step, output, state in (("Transform", "transform_graph", metadata_store_pb2.Execution.CACHED),
+                                ("Trainer", "model", trainer_state)):
+        folder = workdir / "pipeline" / step / output / str(number)
+        folder.mkdir(parents=True)
+        execution = metadata_store_pb2.Execution(
+            type_id=store.put_execution_type(metadata_store_pb2.ExecutionType(name=f"tfx.components.{step}")),
+            last_known_state=state)
+        artifact = metadata_store_pb2.Artifact(
+            type_id=store.put_artifact_type(metadata_store_pb2.ArtifactType(name=output)), uri=str(folder))
+        event = metadata_store_pb2.Event(type=metadata_store_pb2.Event.OUTPUT)
+        event.path.steps.add().key = output
+        store.put_execution(execution, [(artifact, event)], [context], reuse_context_if_already_exist=True)
+    if model:
+        (folder / "Format-Serving").mkdir()
+        model.save(folder / "Format-Serving" / "model.keras")
+        assets = workdir / "pipeline" / "Transform" / "transform_graph" / str(number) / "transform_fn" / "assets"
+        assets.mkdir(parents=True)
+        (assets / "item_id").write_text("".join(f"item {one}\n" for one in range(1, ITEMS + 1)))
+        (assets / "category_id").write_text("".join(f"category {one}\n" for one in range(1, CATEGORIES + 1)))
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """Three runs: one that another followed, one that finished, one whose Trainer failed."""
+    folder = tmp_path_factory.mktemp("run")
+    tf.keras.utils.set_random_seed(3)
+    model = UlimModel(CONFIG, ITEMS, CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    write_run(folder, 1, metadata_store_pb2.Execution.COMPLETE)
+    write_run(folder, 2, metadata_store_pb2.Execution.CACHED, model)
+    write_run(folder, 3, metadata_store_pb2.Execution.FAILED)
+    return folder
+
+
+def run(workdir, catalog, *flags: str) -> int:
+    return refresh_index.main(["--workdir", str(workdir), "--catalog", str(catalog), *flags])
+
+
+def versions(workdir) -> list:
+    assert not list(workdir.glob(".refresh-*"))
+    return sorted((workdir / "serving" / "ulim").glob("*"), key=lambda one: int(one.name))
+
+
+@pytest.fixture
+def nothing_is_pushed(workdir):
+    before = versions(workdir)
+    yield
+    assert versions(workdir) == before
+
+
+def test_a_new_version_with_the_new_catalogue(workdir, tmp_path, capsys):
+    rows = [*CHANGED.to_csv(index=False).splitlines(), "item 40", "no category,"]
+    (tmp_path / "products.csv").write_text("\n".join(rows) + "\n")
+    (workdir / "serving" / "ulim" / "7").mkdir(parents=True)
+    assert run(workdir, tmp_path / "products.csv") == 0
+    before, version = versions(workdir)
+    assert before.name == "7" and int(version.name) > 7
+    told = capsys.readouterr().out
+    assert "2 of 42 rows of --catalog" in told and "1 wrong number of columns, 1 missing category_id" in told
+    assert "40 items can be answered: 1 are new, 0 have another category than in training\n" in told
+    assert "1 trained items are not answered any more\nweights unchanged, sha256 " in told
+    assert told.splitlines()[-1].endswith(f"s] pushed {version}")
+    answer = tf.saved_model.load(str(version)).signatures["serving_default"](
+        item_id=tf.constant([["item 1", "item 6"]]), timestamp=tf.constant([[1, 2]], tf.int64),
+        length=tf.constant([2]), now=tf.constant([0], tf.int64))
+    assert {one.decode() for one in answer["item_id"][0].numpy()} == {*CHANGED.item_id, ""}
+
+
+def test_columns_are_mapped_and_parquet_is_read(workdir, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(refresh_index, "refresh_servable", lambda model, names, rows, *_: read.append(rows) or 1 / 0)
+    renamed = CHANGED.rename(columns={"item_id": "sku", "category_id": "shelf"})
+    renamed.to_parquet(tmp_path / "products.parquet")
+    with pytest.raises(ZeroDivisionError):
+        run(workdir, tmp_path / "products.parquet", "--columns", "item_id=sku,category_id=shelf")
+    for found, name in zip(read[0][:2], ("item_id", "category_id")):
+        assert [one.decode() for one in found] == CHANGED[name].tolist()
+    assert read[0].content is None
+
+
+@pytest.mark.usefixtures("nothing_is_pushed")
+@pytest.mark.parametrize(("lines", "flags", "message"), [
+    (None, [], "catalog must name at least one file, but no file matches"),
+    (["sku,category_id", "1,category 1"], [], "must have a column for 'item_id', but has no 'item_id'"),
+    (["item_id,category_id"], [], "catalog must have at least one row, got none"),
+    (["item_id,category_id", "item 1,category 1", "item 2,"], [], "1 of 2 rows of --catalog"),
+    (["item_id,category_id", "item 1,category 77"], [], "got 1 of 1: 'item 1': unknown category 'category 77'"),
+    (["item_id,category_id"], ["--columns", "item_id"], "--columns takes STANDARD=NAME pairs"),
+])
+def test_wrong_catalogues_are_told(workdir, tmp_path, capsys, lines, flags, message):
+    if lines:
+        (tmp_path / "products.csv").write_text("\n".join(lines) + "\n")
+    assert run(workdir, tmp_path / "products.csv", *flags) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and message in told and told.endswith("Nothing was pushed.\n")
+
+
+@pytest.mark.usefixtures("nothing_is_pushed")
+def test_a_file_that_is_no_parquet_is_told(workdir, tmp_path, capsys):
+    (tmp_path / "products.parquet").write_text("item_id,category_id\n")
+    assert run(workdir, tmp_path / "products.parquet") == 2
+    assert "cannot be read as .parquet" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("nothing_is_pushed")
+def test_an_interruption_leaves_nothing(workdir, tmp_path, monkeypatch):
+    CHANGED.to_csv(tmp_path / "products.csv", index=False)
+
+    def half(model, names, rows, directory, _):
+        Path(directory).mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(refresh_index, "refresh_servable", half)
+    with pytest.raises(KeyboardInterrupt):
+        run(workdir, tmp_path / "products.csv")
+
+
+def test_a_work_directory_without_a_model_is_told(tmp_path, capsys):
+    assert run(tmp_path, "products.csv") == 2
+    assert f"{tmp_path} has no metadata.sqlite. Give the --workdir of a finished" in capsys.readouterr().err
+    write_run(tmp_path, 1, metadata_store_pb2.Execution.FAILED)
+    assert run(tmp_path, "products.csv") == 2
+    assert f"no Trainer of {tmp_path} ever finished" in capsys.readouterr().err
+
+
+def test_a_work_directory_that_was_moved_is_told(tmp_path, capsys):
+    (tmp_path / "old").mkdir()
+    write_run(tmp_path / "old", 1, metadata_store_pb2.Execution.COMPLETE)
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert run(tmp_path / "new", "products.csv") == 2
+    assert f"{tmp_path / 'old' / 'pipeline'}" in (told := capsys.readouterr().err) and "Was it moved" in told
