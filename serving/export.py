@@ -10,6 +10,7 @@ import tensorflow as tf
 from serving.signatures import Servable
 from ulim_tf.model import UlimModel
 from ulim_tf.retrieval import quality
+from ulim_tf.retrieval.blocked_index import BlockedIndex
 from ulim_tf.retrieval.normalizer import CategoryNormalizer
 from ulim_tf.retrieval.scann_index import ScannIndex
 
@@ -20,7 +21,7 @@ _EMBEDDED = 2**16  # items at once
 def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str,
                     profile_vocabulary: str | None = None, candidates: np.ndarray | None = None,
                     progress: Callable[[str], None] = lambda _: None) -> None:
-    """Embeds the items, builds both ScaNN searchers and saves the signatures of `serving/contract.py`.
+    """Embeds the items, builds their index and saves the signatures of `serving/contract.py`.
 
     Args:
         model: trained, with its catalogue set.
@@ -30,7 +31,7 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
         profile_vocabulary: the same for the tokens of users' profiles, of a model that reads them.
         candidates: int64 [n], ascending, the items that may be answered; the others are read in histories only. None
             answers all.
-        progress: is told what begins.
+        progress: is told what begins, and how large categories are searched.
 
     Raises:
         ValueError: an item's vector is not finite, a vocabulary does not have as many lines as the model knows, or the
@@ -47,9 +48,16 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
     query = quality.sample_queries(vectors, _SAMPLED)
     query[:, -1] = 1.0  # what an interest holds there, for an item's bias
     progress("building the index")
-    index = ScannIndex(item, category, vectors, model.categories, query=query)
-    progress("measuring the index against exact search")
     retrieval = model.settings.retrieval
+    if retrieval.index == "blocked":
+        index = BlockedIndex(item, category, vectors, model.categories)
+    else:
+        index = ScannIndex(item, category, vectors, model.categories, retrieval.index == "scann_quantised", query)
+        for choice in index.choices:
+            progress(f"category {choice.category}, {choice.items:,} items: {choice.exact_us:,.0f} us a query exactly, "
+                     f"{choice.hashed_us:,.0f} by hashing with recall {choice.hashed_recall:.3f}: "
+                     + ("hashing" if choice.hashed else "exactly"))
+    progress("measuring the index against exact search")
     quality.check(quality.measure(index, item, category, vectors, query, retrieval.per_category, _POOL_K),
                   retrieval.least_recall, retrieval.least_pool_recall)
     normalizer = CategoryNormalizer(vectors, category, model.categories, model.settings.loss.temperature)
