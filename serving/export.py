@@ -13,6 +13,7 @@ from ulim_tf.retrieval import quality
 from ulim_tf.retrieval.blocked_index import BlockedIndex
 from ulim_tf.retrieval.normalizer import CategoryNormalizer
 from ulim_tf.retrieval.scann_index import ScannIndex
+from ulim_tf.retrieval.scann_searcher import aligned
 
 _SAMPLED, _POOL_K = 1000, 100  # queries that measure the index, and what they want of the whole pool
 _EMBEDDED = 2**16  # items at once
@@ -68,7 +69,7 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
 
 def _embed(model: UlimModel, item: np.ndarray) -> np.ndarray:
     """Candidates float32 [n, D + 1] of int64 [n], in parts: what a vector is summed of takes several times its room."""
-    vectors = np.empty([len(item), model.settings.model.width + 1], np.float32)
+    vectors = aligned(len(item), model.settings.model.width + 1)
     for start in range(0, len(item), _EMBEDDED):
         part = slice(start, start + _EMBEDDED)
         vectors[part] = model.embedding.candidate(tf.constant(item[part])).numpy()

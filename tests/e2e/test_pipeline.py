@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 
+import pandas as pd
 import pytest
 
 pytestmark = pytest.mark.e2e
@@ -111,3 +112,19 @@ def test_a_second_run_is_taken_from_the_cache_and_pushes_nothing(pipeline_run):
     for step in STEPS:
         assert re.search(rf"^{step} +cached ", done.stdout, re.MULTILINE), step
     assert pipeline_run.versions() == before
+
+
+def test_a_new_catalogue_is_served_without_training(pipeline_run, tmp_path):
+    """Last, since it pushes a version."""
+    sold = pipeline_run.events.item_id.value_counts().index
+    changed = pipeline_run.catalog[pipeline_run.catalog.item_id != sold[0]]
+    changed = pd.concat([changed, changed[changed.item_id == sold[1]].assign(item_id="new", title="new")])
+    changed.to_parquet(tmp_path / "products.parquet")
+    before = pipeline_run.versions()
+    done = subprocess.run([sys.executable, "-m", "tfx_pipeline.refresh_index", "--workdir", str(pipeline_run.workdir),
+                           "--catalog", str(tmp_path / "products.parquet")],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    assert f"{len(changed):,} items can be answered: 1 are new, 0 have another category" in done.stdout
+    [version] = set(pipeline_run.versions()) - set(before)
+    assert done.stdout.splitlines()[-1].endswith(f"pushed {version}")

@@ -27,6 +27,7 @@ from scann.scann_ops.py.scann_builder import ReorderType
 from ulim_tf.retrieval.candidates import NOT_FOUND
 from ulim_tf.retrieval.quality import recall
 
+_ALIGNMENT = 64  # bytes
 _CODE = 2  # dimensions of a leaf's code
 _TRAINING_SAMPLE = 250_000
 _SCORED = (1000, 4000, 16_000)  # rows of the pool, the best by their hashes
@@ -134,11 +135,12 @@ class LeafSearcher(tf.Module):
         side = math.isqrt(leaves - 1) + 1
         codes = np.stack(np.divmod(np.arange(leaves), side), axis=1).astype(np.float32)
         self._codes = tf.Variable(codes, trainable=False, name="codes")
-        coded = np.pad(vectors, [(0, 0), (_CODE, 0)])
+        coded = aligned(len(vectors), _CODE + vectors.shape[1])
+        coded[:, :_CODE], coded[:, _CODE:] = 0.0, vectors
         config, hashed = _hashed(coded, scored) if scored else _exact(quantised)
         config.partitioning.CopyFrom(text_format.Parse(_PARTITIONING.format(leaves=leaves, items=len(vectors)),
                                                        partitioning_pb2.PartitioningConfig()))
-        parts = [tf.constant(coded), tf.constant([config.SerializeToString()]),
+        parts = [shared(coded), tf.constant([config.SerializeToString()]),
                  tf.constant([_grid(codes, side, vectors.shape[1]).SerializeToString()]), tf.constant(leaf, tf.int32),
                  *hashed]
         if quantised:  # takes over what ScaNN made of the vectors, and not the vectors themselves
@@ -165,6 +167,20 @@ class LeafSearcher(tf.Module):
         return Rows(row, score * scale)
 
 
+def aligned(rows: int, width: int) -> np.ndarray:
+    """float32 [rows, width], not set, where a tensor may lie."""
+    memory = np.empty(rows * width + _ALIGNMENT // 4, np.float32)
+    first = -memory.ctypes.data % _ALIGNMENT // 4
+    return memory[first:first + rows * width].reshape(rows, width)
+
+
+def shared(vectors: np.ndarray) -> tf.Tensor:
+    """A tensor of `vectors`, in the same memory if that is `aligned`; `tf.constant` would take twice as much again."""
+    if vectors.ctypes.data % _ALIGNMENT or not (vectors.flags.c_contiguous and vectors.flags.writeable):
+        return tf.constant(vectors)
+    return tf.experimental.dlpack.from_dlpack(vectors.__dlpack__())
+
+
 class PoolSearcher(tf.Module):
     """An approximate search of float32 [V, D]: k-means tree, asymmetric hashing, scores from 8 bits a dimension.
 
@@ -179,7 +195,7 @@ class PoolSearcher(tf.Module):
         super().__init__(name="pool")
         leaves = math.isqrt(len(vectors))
         self._searcher = ScannSearcher.of_handle(
-            scann_ops.builder(vectors, 10, "dot_product")
+            scann_ops.builder(shared(vectors), 10, "dot_product")
             .tree(num_leaves=leaves, num_leaves_to_search=leaves, training_sample_size=_TRAINING_SAMPLE)
             .score_ah(2, anisotropic_quantization_threshold=0.2, training_sample_size=_TRAINING_SAMPLE)
             .reorder(_SCORED[0], quantize=ReorderType.INT8).build().searcher_handle, "searcher")
