@@ -18,8 +18,8 @@ methods take turns, and times are medians over the turns. Fields of a row:
     recall                  share of the exact best that was found, the vectors' own scores deciding, ties counting
     bytes_per_item          what the index holds: ULIM: its variables as saved; TensorFlow and NumPy: its arrays; FAISS
                             and hnswlib: its serialised form; ScaNN: its vectors and codes
-    resident_bytes_per_item by how much building it (ULIM: loading it) and one search made the process grow. ULIM's
-                            numbers are of the searches inside categories and of the whole pool together
+    resident_bytes_per_item by how much building it and one search made the process grow; ULIM: loading it in a fresh
+                            process. ULIM's numbers are of the searches inside categories and of the whole pool together
     ratio_to_faiss_ivfflat  FAISS IVFFlat's time over this one in the same table: above 1 is faster. FAISS's lists are
                             the categories; in "search_all" they are k-means's
 """
@@ -34,13 +34,13 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.ann import cost, plot, ulim
+from benchmarks.ann import cost, plot
 from benchmarks.ann.catalog import DIMENSIONS, DRAWS, Catalog, invented, near_items, questions
 from benchmarks.ann.index import CategoryIndex, PoolIndex, Search, ServedIndex
 from benchmarks.ann.methods import (
@@ -105,7 +105,6 @@ def measure(items: int, categories: int, full: bool, rounds: int = 7) -> list[Ro
         full: every method and table; else what the plot needs.
         rounds: turns that methods take.
     """
-    ulim.warm_up()
     catalog = invented(items, categories)
     print(f"\nV = {items:,}, C = {categories:,}", flush=True)
     methods = {name: method for name, method in METHODS.items()
@@ -120,10 +119,11 @@ def measure(items: int, categories: int, full: bool, rounds: int = 7) -> list[Ro
     if full:
         pool = {name: one for name, one in built.items() if isinstance(one.index, PoolIndex)}
         rows += _pool_rows(catalog, VECTORS[0], pool, rounds)
-        names = list(pool)
-        del built, pool
+        built.clear()
         catalog = invented(items, categories, clustered=True)
-        rows += _pool_rows(catalog, VECTORS[1], {name: _build(METHODS[name], catalog) for name in names}, rounds)
+        for name, one in pool.items():  # of the same size
+            pool[name] = replace(one, index=METHODS[name].build(catalog))
+        rows += _pool_rows(catalog, VECTORS[1], pool, rounds)
     return rows
 
 
@@ -147,6 +147,8 @@ def _build(method: Method, catalog: Catalog) -> _Built:
         return index
 
     index, growth = cost.resident_growth(build)
+    if isinstance(index, ServedIndex):
+        growth = index.resident()
     for remark in getattr(index, "remarks", list)():
         print(remark, flush=True)
     items = len(catalog.vectors)

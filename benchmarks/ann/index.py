@@ -46,3 +46,6 @@ class ServedIndex(Protocol):
 
     def ready_each(self, query: np.ndarray, category: np.ndarray, k: int) -> Search:
         """As `CategoryIndex.ready`, for query float32 [U, p, D], category int64 [U, p] and items int [U, p, k]."""
+
+    def resident(self) -> int:
+        """By how many bytes a process grew that loaded it and searched once."""

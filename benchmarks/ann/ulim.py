@@ -6,10 +6,12 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.ann import cost
 from benchmarks.ann.catalog import DIMENSIONS, Catalog, invented
 from benchmarks.ann.index import Search
 from ulim_tf.retrieval.blocked_index import BlockedIndex
@@ -17,6 +19,7 @@ from ulim_tf.retrieval.index import CategoryIndex
 from ulim_tf.retrieval.scann_index import ScannIndex
 
 _KS = (1, 50, 100)
+_TINY = 100  # items
 
 
 def scann_exact(catalog: Catalog) -> "Ulim":
@@ -31,14 +34,6 @@ def blocked(catalog: Catalog) -> "Ulim":
     return Ulim(BlockedIndex, catalog)
 
 
-@cache
-def warm_up() -> None:
-    """Loads and asks a tiny index, so that what TensorFlow and ScaNN take once is counted for none."""
-    tiny = invented(100, 5)
-    for kind in (ScannIndex, BlockedIndex):
-        Ulim(kind, tiny).ready(tiny.vectors[:1], tiny.category[:1], 1)()
-
-
 class Ulim:
     """A SavedModel that holds an index, called with tensors.
 
@@ -49,12 +44,9 @@ class Ulim:
     """
 
     def __init__(self, kind: Callable[..., CategoryIndex], catalog: Catalog, **options: bool):
-        with tempfile.TemporaryDirectory() as folder:
-            # In a process of its own, so that what building took is not counted as what the index takes.
-            with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                self._choices = process.submit(_save, kind, catalog, folder, options).result()
-            self._bytes = sum(file.stat().st_size for file in Path(folder, "variables").iterdir())
-            self._loaded = tf.saved_model.load(folder)
+        self._folder = tempfile.TemporaryDirectory()
+        self._choices = _builder().submit(_save, kind, catalog, self._folder.name, options).result()
+        self._loaded = tf.saved_model.load(f"{self._folder.name}/index")
 
     def ready(self, query: np.ndarray, category: np.ndarray, k: int) -> Search:
         return self._call(f"search_{k}", query=query, category=category)
@@ -66,7 +58,12 @@ class Ulim:
         return self._call(f"search_all_{k}", query=query)
 
     def nbytes(self) -> int:
-        return self._bytes
+        return sum(file.stat().st_size for file in Path(self._folder.name, "index", "variables").iterdir())
+
+    def resident(self) -> int:
+        """By how many bytes a process grew that loaded the index and searched once, all libraries loaded before."""
+        with _fresh_process() as process:  # freed memory is not always given back, and would hide what is measured
+            return process.submit(_resident_growth, f"{self._folder.name}/tiny", f"{self._folder.name}/index").result()
 
     def remarks(self) -> list[str]:
         """How large categories are searched."""
@@ -77,7 +74,32 @@ class Ulim:
         return lambda: signature(**tensors)["item"]
 
 
+def _fresh_process() -> concurrent.futures.ProcessPoolExecutor:
+    return concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+
+
+_builder = cache(_fresh_process)  # one for all indices
+
+
+def _resident_growth(tiny: str, folder: str) -> int:
+    def load(which: str) -> Any:
+        loaded = tf.saved_model.load(which)
+        loaded.signatures["search_1"](query=tf.zeros([1, DIMENSIONS]), category=tf.ones([1], tf.int64))
+        loaded.signatures["search_all_1"](query=tf.zeros([1, DIMENSIONS]))
+        return loaded
+
+    kept = load(tiny)  # what TensorFlow and ScaNN take once
+    kept, growth = cost.resident_growth(lambda: (kept, load(folder)))
+    return growth
+
+
 def _save(kind: Callable[..., CategoryIndex], catalog: Catalog, folder: str, options: dict[str, bool]) -> list[str]:
+    _save_one(kind, invented(_TINY, 1), f"{folder}/tiny", options)
+    return _save_one(kind, catalog, f"{folder}/index", options)
+
+
+def _save_one(kind: Callable[..., CategoryIndex], catalog: Catalog, folder: str,
+              options: dict[str, bool]) -> list[str]:
     holder = tf.Module()
     index = holder.index = kind(np.arange(1, len(catalog.vectors) + 1), catalog.category, catalog.vectors,
                                 catalog.categories, **options)
