@@ -24,6 +24,10 @@ methods take turns, and times are medians over the turns. Fields of a row:
                             the categories; in "search_all" they are k-means's
 """
 
+import os  # isort: skip
+
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # before TensorFlow: its allocator keeps what was freed, which would count
+
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
 import argparse
@@ -36,7 +40,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ann import cost, plot
+from benchmarks.ann import cost, plot, ulim
 from benchmarks.ann.catalog import DIMENSIONS, DRAWS, Catalog, invented, near_items, questions
 from benchmarks.ann.index import CategoryIndex, PoolIndex, Search, ServedIndex
 from benchmarks.ann.methods import (
@@ -101,6 +105,7 @@ def measure(items: int, categories: int, full: bool, rounds: int = 7) -> list[Ro
         full: every method and table; else what the plot needs.
         rounds: turns that methods take.
     """
+    ulim.warm_up()
     catalog = invented(items, categories)
     print(f"\nV = {items:,}, C = {categories:,}", flush=True)
     methods = {name: method for name, method in METHODS.items()

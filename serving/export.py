@@ -10,6 +10,8 @@ import tensorflow as tf
 from serving.signatures import Servable
 from ulim_tf.model import UlimModel
 from ulim_tf.retrieval import quality
+from ulim_tf.retrieval.blocked_index import BlockedIndex
+from ulim_tf.retrieval.index import CategoryIndex
 from ulim_tf.retrieval.normalizer import CategoryNormalizer
 from ulim_tf.retrieval.scann_index import ScannIndex
 from ulim_tf.retrieval.scann_searcher import aligned
@@ -19,8 +21,8 @@ _EMBEDDED = 2**16  # items at once
 
 
 def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str,
-                    profile_vocabulary: str | None = None) -> None:
-    """Embeds the items, builds both ScaNN searchers and saves the signatures of `serving/contract.py`.
+                    profile_vocabulary: str | None = None, progress: Callable[[str], None] = lambda _: None) -> None:
+    """Embeds the items, builds their index and saves the signatures of `serving/contract.py`.
 
     Args:
         model: trained, with its catalogue set.
@@ -28,6 +30,7 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
         category_vocabulary: the same for categories.
         directory: where saved_model.pb goes; made if missing.
         profile_vocabulary: the same for the tokens of users' profiles, of a model that reads them.
+        progress: is told what begins, and how large categories are searched.
 
     Raises:
         ValueError: an item's vector is not finite, a vocabulary does not have as many lines as the model knows, or the
@@ -35,12 +38,14 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
     """
     check_vocabularies(model, item_vocabulary, category_vocabulary, profile_vocabulary)
     item = np.arange(1, model.items + 1)
-    index, normalizer = build_index(model, item, model.embedding.item_category.numpy()[1:], model.embedding.candidate)
+    index, normalizer = build_index(model, item, model.embedding.item_category.numpy()[1:], model.embedding.candidate,
+                                    progress)
+    progress("saving the servable")
     Servable(model, index, normalizer, item, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
 
 
 def build_index(model: UlimModel, item: np.ndarray, category: np.ndarray, candidate: Callable[[np.ndarray], tf.Tensor],
-                progress: Callable[[str], None] = lambda _: None) -> tuple[ScannIndex, CategoryNormalizer]:
+                progress: Callable[[str], None] = lambda _: None) -> tuple[CategoryIndex, CategoryNormalizer]:
     """Embeds items and builds what searches them.
 
     Args:
@@ -62,9 +67,16 @@ def build_index(model: UlimModel, item: np.ndarray, category: np.ndarray, candid
     query[:, -1] = 1.0  # what an interest holds there, for an item's bias
     progress("building the index")
     category = category.astype(np.int32)
-    index = ScannIndex(item, category, vectors, model.categories, query=query)
-    progress("measuring the index against exact search")
     retrieval = model.settings.retrieval
+    if retrieval.index == "blocked":
+        index = BlockedIndex(item, category, vectors, model.categories)
+    else:
+        index = ScannIndex(item, category, vectors, model.categories, retrieval.index == "scann_quantised", query)
+        for choice in index.choices:
+            progress(f"category {choice.category}, {choice.items:,} items: {choice.exact_us:,.0f} us a query exactly, "
+                     f"{choice.hashed_us:,.0f} by hashing with recall {choice.hashed_recall:.3f}: "
+                     + ("hashing" if choice.hashed else "exactly"))
+    progress("measuring the index against exact search")
     quality.check(quality.measure(index, item, category, vectors, query, retrieval.per_category, _POOL_K),
                   retrieval.least_recall, retrieval.least_pool_recall)
     normalizer = CategoryNormalizer(vectors, category, model.categories, model.settings.loss.temperature)

@@ -174,6 +174,9 @@ class RetrievalConfig(Section):
                                 high=100_000)
     diversity: float = setting(0.0, "what a score loses for each item of the same category before it, in units of a "
                                "log probability; 0: the order of the scores", low=0.0, high=100.0)
+    index: str = setting("scann", "scann needs ScaNN's ops in the server, scann_quantised as well and a third of the "
+                         "memory; blocked is exact, of TensorFlow's own ops, for GPUs and any server",
+                         choices=("scann", "scann_quantised", "blocked"))
     least_recall: float = setting(0.99, "of the best items of a category, what the index must find to be exported",
                                   low=0.0, high=1.0)
     least_pool_recall: float = setting(0.95, "the same of the best 100 of the whole pool", low=0.0, high=1.0)

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from serving.export import export_servable
 from tests.ulim_tf.examples import item_categories
@@ -31,16 +33,22 @@ def write_lines(path, prefix: str, count: int) -> str:
     return str(path)
 
 
+def export(made_from: Path, version: Path, **retrieval: str) -> Path:
+    """A version folder, of the same weights every time."""
+    tf.keras.utils.set_random_seed(3)
+    model = UlimModel(dataclasses.replace(CONFIG, retrieval=dataclasses.replace(CONFIG.retrieval, **retrieval)), ITEMS,
+                      CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    export_servable(model, write_lines(made_from / "items", "item ", ITEMS),
+                    write_lines(made_from / "categories", "category ", CATEGORIES), str(version))
+    return version
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """The version folder, once everything that it was made from is gone."""
     made_from = tmp_path_factory.mktemp("made_from")
-    version = tmp_path_factory.mktemp("serving") / "ulim" / "1"
-    tf.keras.utils.set_random_seed(3)
-    model = UlimModel(CONFIG, ITEMS, CATEGORIES)
-    model.set_catalog(ITEM_CATEGORY)
-    export_servable(model, write_lines(made_from / "items", "item ", ITEMS),
-                    write_lines(made_from / "categories", "category ", CATEGORIES), str(version))
+    version = export(made_from, tmp_path_factory.mktemp("serving") / "ulim" / "1")
     shutil.rmtree(made_from)
     return version
 
@@ -199,13 +207,17 @@ def test_categories_are_predicted_with_their_copy_share(signatures):
     assert answer["copy_share"][1].numpy().tolist() == [0.0, 0.0, 0.0]
 
 
-def test_the_export_is_hermetic(signatures, exported, tmp_path):
-    """A fresh process with nothing of this project, from a copy elsewhere, gives the same answers."""
-    shutil.copytree(exported, tmp_path / "1")
+@pytest.mark.parametrize(("index", "scann"), [("scann", "import scann"), ("blocked", "sys.modules['scann'] = None")])
+def test_the_export_is_hermetic(signatures, tmp_path, index, scann):
+    """A fresh process with nothing of this project, from a copy elsewhere, gives the same answers; with the blocked
+    index, where ScaNN cannot be imported."""
+    shutil.copytree(export(tmp_path, tmp_path / "first", index=index), tmp_path / "1")
+    shutil.rmtree(tmp_path / "first")
     items, times = history(50)
-    program = textwrap.dedent("""
+    program = textwrap.dedent(f"""
         import json, sys
-        import tensorflow as tf, scann
+        {scann}
+        import tensorflow as tf
         items, times = json.loads(sys.argv[2])
         assert not [name for name in sys.modules if name.split(".")[0] in ("ulim_tf", "serving", "tfx_pipeline")]
         answer = tf.saved_model.load(sys.argv[1]).signatures["serving_default"](
@@ -219,6 +231,15 @@ def test_the_export_is_hermetic(signatures, exported, tmp_path):
     here = signatures["serving_default"](**request([items], [times]))
     assert ids == here["item_id"].numpy().astype(str).tolist()
     np.testing.assert_allclose(scores, here["score"], rtol=1e-4)
+
+
+def test_a_servable_with_the_blocked_index_holds_stock_ops_only(tmp_path):
+    graphs = saved_model_pb2.SavedModel.FromString(
+        (export(tmp_path, tmp_path / "1", index="blocked") / "saved_model.pb").read_bytes()).meta_graphs
+    ops = {node.op for graph in graphs for nodes in (
+        graph.graph_def.node, *(function.node_def for function in graph.graph_def.library.function)) for node in nodes}
+    assert "BatchMatMulV2" in ops
+    assert not [op for op in ops if ">" in op]
 
 
 @pytest.mark.parametrize("rule", ["quota", "equal_quota"])

@@ -84,7 +84,7 @@ class BlockedIndex(CategoryIndex):
         return self._found(best[0][:-1], best[1][:-1])
 
     def _search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
-        users, read = tf.shape(query)[0], min(_LARGEST, self.items)
+        users, read = tf.shape(query)[0], min(self._rows, self.items)
         excluded = None if excluded is None else self._row_of(excluded)
 
         def step(start: tf.Tensor, row: tf.Tensor, score: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

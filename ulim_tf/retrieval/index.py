@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from ulim_tf.retrieval.candidates import NO_ITEM, NOT_FOUND, hits
 
+_LARGEST_ITEM = 2**31 - 1
+
 
 class Found(NamedTuple):
     """The best k items, each at most once, best first."""
@@ -26,7 +28,7 @@ class CategoryIndex(tf.Module):
     A subclass gives `holds`, `_search` and `_search_all`; what they have in common is here.
 
     Args:
-        item: int64 [V], distinct and positive: what a search returns.
+        item: int64 [V], distinct, 1..2^31 - 1: what a search returns.
         category: int [V], 1..C, of each item. A category may be without items.
         vectors: float32 [V, D].
         categories: C.
@@ -112,8 +114,9 @@ def check(item: np.ndarray, category: np.ndarray, vectors: np.ndarray, categorie
     if category.min() < 1 or category.max() > categories:
         raise ValueError(f"category must be in 1..C = 1..{categories}, got {category.min()}..{category.max()}. Leave "
                          "items of unknown categories out.")
-    if item.min() < 1:
-        raise ValueError(f"item must be positive, got {item.min()}. Number items from 1; 0 is the unknown one.")
+    if item.min() < 1 or item.max() > _LARGEST_ITEM:
+        raise ValueError(f"item must be in 1..{_LARGEST_ITEM}, got {item.min()}..{item.max()}. Number items from 1; 0 "
+                         "is the unknown one.")
     number, times = np.unique(item, return_counts=True)
     if (times > 1).any():
         raise ValueError(f"item must hold each item once, got item {number[times > 1][0]} {times.max()} times. Drop "

@@ -133,11 +133,11 @@ class _Items(tf.Module):
     def __init__(self, item: np.ndarray, searcher: LeafSearcher | PoolSearcher):
         super().__init__()
         self.searcher = searcher
-        self._item = tf.Variable(item, trainable=False, dtype=tf.int64, name="item")
+        self._item = tf.Variable(item, trainable=False, dtype=tf.int32, name="item")
 
     def found(self, rows: Rows) -> Found:
         """The items [P, n] of rows [P, n]."""
-        item = tf.gather(self._item, tf.where(rows.score > NOT_FOUND, rows.row, 0))
+        item = tf.cast(tf.gather(self._item, tf.where(rows.score > NOT_FOUND, rows.row, 0)), tf.int64)
         return Found(tf.where(rows.score > NOT_FOUND, item, NO_ITEM), rows.score)
 
 
