@@ -11,6 +11,7 @@ from serving.signatures import Servable
 from ulim_tf.model import UlimModel
 from ulim_tf.retrieval import quality
 from ulim_tf.retrieval.blocked_index import BlockedIndex
+from ulim_tf.retrieval.index import CategoryIndex
 from ulim_tf.retrieval.normalizer import CategoryNormalizer
 from ulim_tf.retrieval.scann_index import ScannIndex
 from ulim_tf.retrieval.scann_searcher import aligned
@@ -20,8 +21,7 @@ _EMBEDDED = 2**16  # items at once
 
 
 def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str,
-                    profile_vocabulary: str | None = None, candidates: np.ndarray | None = None,
-                    progress: Callable[[str], None] = lambda _: None) -> None:
+                    profile_vocabulary: str | None = None, progress: Callable[[str], None] = lambda _: None) -> None:
     """Embeds the items, builds their index and saves the signatures of `serving/contract.py`.
 
     Args:
@@ -30,25 +30,43 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
         category_vocabulary: the same for categories.
         directory: where saved_model.pb goes; made if missing.
         profile_vocabulary: the same for the tokens of users' profiles, of a model that reads them.
-        candidates: int64 [n], ascending, the items that may be answered; the others are read in histories only. None
-            answers all.
         progress: is told what begins, and how large categories are searched.
 
     Raises:
         ValueError: an item's vector is not finite, a vocabulary does not have as many lines as the model knows, or the
             index finds less than `retrieval.least_recall`.
     """
-    check_lines(item_vocabulary, model.items, "items")
-    check_lines(category_vocabulary, model.categories, "categories")
-    if model.profile:
-        check_lines(profile_vocabulary, model.profile, "profile tokens")
-    item = np.arange(1, model.items + 1) if candidates is None else candidates
+    check_vocabularies(model, item_vocabulary, category_vocabulary, profile_vocabulary)
+    item = np.arange(1, model.items + 1)
+    index, normalizer = build_index(model, item, model.embedding.item_category.numpy()[1:], model.embedding.candidate,
+                                    progress)
+    progress("saving the servable")
+    Servable(model, index, normalizer, item, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
+
+
+def build_index(model: UlimModel, item: np.ndarray, category: np.ndarray, candidate: Callable[[np.ndarray], tf.Tensor],
+                progress: Callable[[str], None] = lambda _: None) -> tuple[CategoryIndex, CategoryNormalizer]:
+    """Embeds items and builds what searches them.
+
+    Args:
+        model: whose settings and categories these are.
+        item: int64 [n], ascending, the items that may be answered.
+        category: int64 [n], 1..C.
+        candidate: some of the items int64 [m] -> their vectors float32 [m, D + 1].
+        progress: is told what begins.
+
+    Raises:
+        ValueError: as `export_servable`, but for the vocabularies.
+    """
     progress(f"embedding {len(item):,} items")
-    category = model.embedding.item_category.numpy()[item].astype(np.int32)
-    vectors = _embed(model, item)
+    vectors = aligned(len(item), model.settings.model.width + 1)
+    for start in range(0, len(item), _EMBEDDED):  # all at once, the parts of the sums would take several times as much
+        part = slice(start, start + _EMBEDDED)
+        vectors[part] = candidate(item[part]).numpy()
     query = quality.sample_queries(vectors, _SAMPLED)
     query[:, -1] = 1.0  # what an interest holds there, for an item's bias
     progress("building the index")
+    category = category.astype(np.int32)
     retrieval = model.settings.retrieval
     if retrieval.index == "blocked":
         index = BlockedIndex(item, category, vectors, model.categories)
@@ -62,22 +80,19 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
     quality.check(quality.measure(index, item, category, vectors, query, retrieval.per_category, _POOL_K),
                   retrieval.least_recall, retrieval.least_pool_recall)
     normalizer = CategoryNormalizer(vectors, category, model.categories, model.settings.loss.temperature)
-    del vectors
-    progress("saving the servable")
-    Servable(model, index, normalizer, item, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
+    index.release()
+    return index, normalizer
 
 
-def _embed(model: UlimModel, item: np.ndarray) -> np.ndarray:
-    """Candidates float32 [n, D + 1] of int64 [n], in parts: what a vector is summed of takes several times its room."""
-    vectors = aligned(len(item), model.settings.model.width + 1)
-    for start in range(0, len(item), _EMBEDDED):
-        part = slice(start, start + _EMBEDDED)
-        vectors[part] = model.embedding.candidate(tf.constant(item[part])).numpy()
-    return vectors
+def check_vocabularies(model: UlimModel, item: str, category: str, profile: str | None) -> None:
+    """Raises ValueError for a text file that does not have as many lines as the model knows."""
+    _check_lines(item, model.items, "items")
+    _check_lines(category, model.categories, "categories")
+    if model.profile:
+        _check_lines(profile, model.profile, "profile tokens")
 
 
-def check_lines(file: str, wanted: int, of_what: str) -> None:
-    """Raises ValueError for a vocabulary, a text file, that does not have as many lines as the model knows."""
+def _check_lines(file: str, wanted: int, of_what: str) -> None:
     with tf.io.gfile.GFile(file, "rb") as lines:
         found = sum(1 for _ in lines)
     if found != wanted:

@@ -12,7 +12,6 @@ is gone still tells what a user likes, but is in no index, fills up no answer an
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
-import gc
 import hashlib
 import os
 import re
@@ -23,7 +22,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from serving.export import check_lines, export_servable
+from serving.export import build_index, check_vocabularies
+from serving.signatures import Servable
 from ulim_tf import features
 from ulim_tf.model import UlimModel
 
@@ -82,21 +82,22 @@ def refresh_servable(model: UlimModel, vocabularies: Vocabularies, catalog: Cata
     if tf.io.gfile.exists(directory):
         raise ValueError(f"directory must not exist yet, got {directory!r}. Name a new one: what is served stays as it "
                          "is.")
-    check_lines(vocabularies.item, model.items, "items")
+    check_vocabularies(model, vocabularies.item, vocabularies.category, vocabularies.profile)
     progress("placing the items of the catalogue")
     before = _sha256(model, lambda place: model.inference_variables[place].numpy())
     placed = _place(model, vocabularies, catalog)
-    report, candidates, new_ids = placed.report, placed.candidates, placed.new_ids
-    refreshed = model.with_catalog(placed.item_category, placed.item_content)
-    del placed
+    item, category, content = placed.candidates, placed.item_category, placed.item_content
+    bias = model.biases(category)
+    # From the trained tables: the new model, with its own, is made once the index needs no more room to build.
+    index, normalizer = build_index(model, item, category[item], lambda some: model.embedding.candidate_elsewhere(
+        some, bias[some], category[some], None if content is None else content[some]), progress)
+    progress("saving the servable")
     try:
         with tempfile.TemporaryDirectory() as folder:
             items = os.path.join(folder, os.path.basename(vocabularies.item))
-            _append(vocabularies.item, new_ids, items)
-            export_servable(refreshed, items, vocabularies.category, directory, vocabularies.profile, candidates,
-                            progress)
-        del refreshed
-        gc.collect()  # the index and its searchers hang in cycles of functions and what they read
+            _append(vocabularies.item, placed.new_ids, items)
+            Servable(model.with_catalog(category, content), index, normalizer, item, items, vocabularies.category,
+                     vocabularies.profile).save(directory)
         progress("checking the weights that were written")
         written = tf.train.load_checkpoint(os.path.join(directory, "variables", "variables"))
         after = _sha256(model, lambda place: written.get_tensor(f"weights/{place}/.ATTRIBUTES/VARIABLE_VALUE"))
@@ -107,7 +108,7 @@ def refresh_servable(model: UlimModel, vocabularies: Vocabularies, catalog: Cata
         if tf.io.gfile.exists(directory):
             tf.io.gfile.rmtree(directory)
         raise
-    return report._replace(sha256=before)
+    return placed.report._replace(sha256=before)
 
 
 class _Placed(NamedTuple):

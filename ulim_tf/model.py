@@ -171,9 +171,8 @@ class UlimModel(MomentModel):
     def with_catalog(self, item_category: np.ndarray, item_content: np.ndarray | None = None) -> "UlimModel":
         """This model with another catalogue and V' >= V items, of which the first V keep their rows.
 
-        A further item has no row of its own, so that its vector is its category's and its content's, and the smallest
-        bias of its category: where training leaves what nobody bought. A category without items has the smallest of
-        all [I].
+        A further item has no row of its own, so that its vector is its category's and its content's, and a bias as of
+        `biases`.
 
         Args:
             item_category: int64 [V' + 1], as of `set_catalog`.
@@ -189,9 +188,6 @@ class UlimModel(MomentModel):
         if more < 0:
             raise ValueError(f"item_category must have at least V + 1 = {self.items + 1} entries, got "
                              f"{len(item_category)}. Keep the items that the model knows; number new ones after them.")
-        bias, least = self.embedding.bias_table.numpy(), np.full(self.categories + 1, np.inf, np.float32)
-        np.minimum.at(least, self.embedding.item_category.numpy()[1:], bias[1:])
-        least = np.where(np.isfinite(least), least, bias[1:].min())
         other = UlimModel(self.settings, self.items + more, self.categories, self.content,
                           item_content.shape[1] if self.content and item_content is not None else self.tokens,
                           self.profile)
@@ -201,8 +197,19 @@ class UlimModel(MomentModel):
             if its.shape == mine.shape and not any(its is one for one in catalog):
                 its.assign(mine)
         other.embedding.item_table.assign(tf.pad(self.embedding.item_table, [[0, more], [0, 0]]))
-        other.embedding.bias_table.assign(np.append(bias, least[item_category[self.items + 1:]]))
+        other.embedding.bias_table.assign(self.biases(item_category))
         return other
+
+    def biases(self, item_category: np.ndarray) -> np.ndarray:
+        """Biases in another catalogue: int64 [V' + 1] -> float32 [V' + 1].
+
+        An item after V has the smallest one of its category: where training leaves what nobody bought. In a category
+        without items it has the smallest of all [I].
+        """
+        bias, least = self.embedding.bias_table.numpy(), np.full(self.categories + 1, np.inf, np.float32)
+        np.minimum.at(least, self.embedding.item_category.numpy()[1:], bias[1:])
+        least = np.where(np.isfinite(least), least, bias[1:].min())
+        return np.append(bias, least[item_category[self.items + 1:]])
 
     @property
     def inference_variables(self) -> list[tf.Variable]:

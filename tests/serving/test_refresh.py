@@ -9,6 +9,7 @@ import tensorflow as tf
 from serving import refresh
 from serving.export import export_servable
 from serving.refresh import Catalog, Vocabularies, refresh_servable
+from serving.signatures import Servable
 from tests.ulim_tf.examples import item_categories
 from ulim_tf import config as settings
 from ulim_tf.model import UlimModel
@@ -169,7 +170,8 @@ def test_vectors_of_another_catalogue(model):
     other = model.with_catalog(category, np.concatenate([np.pad(BRAND[:, None], [(0, 0), (0, 1)]), [[3, 1], [0, 0]]]))
     table = {name: getattr(model.embedding, f"{name}_table").numpy()
              for name in ("item", "bias", "category", "content")}
-    found = other.embedding.candidate(tf.constant([MOVED, ITEMS + 1, ITEMS + 2])).numpy()
+    asked = np.array([MOVED, ITEMS + 1, ITEMS + 2])
+    found = other.embedding.candidate(asked).numpy()
     least = [table["bias"][np.flatnonzero(of == ITEM_CATEGORY)].min() for of in (2, 4)]
     expected = [
         np.append(table["item"][MOVED] + table["category"][MOVED_TO] + table["content"][BRAND[MOVED]],
@@ -177,6 +179,8 @@ def test_vectors_of_another_catalogue(model):
         np.append(table["category"][2] + table["content"][3] + table["content"][1], least[0]),
         np.append(table["category"][4], least[1])]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found, model.embedding.candidate_elsewhere(
+        asked, model.biases(category)[asked], category[asked], other.embedding.item_content.numpy()[asked]))
     assert model.items == ITEMS and (model.embedding.item_category.numpy() == ITEM_CATEGORY).all()
 
 
@@ -197,11 +201,11 @@ def test_the_written_weights_are_those_of_the_model(refreshed, model):
 
 
 def test_a_weight_that_changed_is_noticed_and_nothing_is_left(model, vocabularies, tmp_path, monkeypatch):
-    def export_another(of, *args, **kwargs):
+    def servable_of_another(of, *args):
         of.embedding.item_table.assign(tf.tensor_scatter_nd_add(of.embedding.item_table, [[5, 0]], [1e-6]))
-        export_servable(of, *args, **kwargs)
+        return Servable(of, *args)
 
-    monkeypatch.setattr(refresh, "export_servable", export_another)
+    monkeypatch.setattr(refresh, "Servable", servable_of_another)
     with pytest.raises(RuntimeError, match="the weights in the new servable must be those of the model, sha256"):
         refresh_servable(model, vocabularies, catalog_of(WHOLE), str(tmp_path / "1"))
     assert list(tmp_path.iterdir()) == []

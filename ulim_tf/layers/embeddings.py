@@ -55,6 +55,22 @@ class BehaviourEmbedding(keras.layers.Layer):
         """What a whole-pool interest is scored against: int64 [...] -> float32 [..., D + 1], the item's bias last."""
         return tf.concat([self._behaviour(item), self._bias(item)], axis=-1)
 
+    def candidate_elsewhere(self, item: tf.Tensor, bias: tf.Tensor, category: tf.Tensor,
+                            content: tf.Tensor | None) -> tf.Tensor:
+        """As `candidate`, of items as another catalogue has them, those after V without a row of their own.
+
+        Args:
+            item: int64 [n].
+            bias: float32 [n].
+            category: int64 [n].
+            content: int64 [n, P']; None without content.
+        """
+        trained = item <= self.items
+        row = tf.where(trained[:, None], tf.gather(self.item_table, tf.where(trained, item, 0)), 0.0)
+        if content is not None:
+            row += self._described(content)
+        return tf.concat([row + self.category(category), bias[:, None]], axis=-1)
+
     def in_category(self, item: tf.Tensor) -> tf.Tensor:
         """Candidates without the part that all items of a category share: int64 [...] -> float32 [..., D + 1]."""
         return tf.concat([self._item(item), self._bias(item)], axis=-1)
@@ -66,9 +82,11 @@ class BehaviourEmbedding(keras.layers.Layer):
         row = tf.gather(self.item_table, item)
         if not self.content:
             return row
-        token = tf.gather(self.item_content, item)
+        return row + self._described(tf.gather(self.item_content, item))
+
+    def _described(self, token: tf.Tensor) -> tf.Tensor:
         known = tf.where((token > 0)[..., None], tf.gather(self.content_table, token), 0.0)
-        return row + tf.reduce_sum(known, axis=-2)
+        return tf.reduce_sum(known, axis=-2)
 
     def _bias(self, item: tf.Tensor) -> tf.Tensor:
         return tf.gather(self.bias_table, item)[..., None]

@@ -72,6 +72,9 @@ class CategoryIndex(tf.Module):
         """Which of int64 [...] can be found: bool [...]."""
         raise NotImplementedError
 
+    def release(self) -> None:
+        """Frees what searching has made in this process beside the variables; a further search makes it again."""
+
     def _checked(self, query: tf.Tensor) -> tf.Tensor:
         if query.shape[-1] not in (None, self.width):
             raise ValueError(f"query must be float32 [..., D] with D = {self.width}, got {list(query.shape)}. Ask with "

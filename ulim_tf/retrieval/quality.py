@@ -9,7 +9,7 @@ import tensorflow as tf
 from ulim_tf.retrieval.index import CategoryIndex
 
 _POOL_QUERIES = 64
-_SCORES = 2**24  # at once: 64 MiB
+_SCORES = 2**22  # at once: 16 MiB
 _TOLERANCE = 1e-5  # relative: float32 sums in another order
 _NAMED = 5  # worst categories in the message
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from ulim_tf.retrieval.candidates import NO_ITEM, NOT_FOUND
 from ulim_tf.retrieval.index import CategoryIndex, Found, best_without, pad
 from ulim_tf.retrieval.quality import recall, sample_queries
-from ulim_tf.retrieval.scann_searcher import LeafSearcher, PoolSearcher, Rows
+from ulim_tf.retrieval.scann_searcher import LeafSearcher, PoolSearcher, Rows, trim
 
 _LARGEST_EXACT_POOL = 100_000
 _HASHED_FROM = 100_000  # items of a category
@@ -80,6 +80,12 @@ class ScannIndex(CategoryIndex):
     def holds(self, item: tf.Tensor) -> tf.Tensor:
         """See the base class."""
         return self._category_of(item) > 0
+
+    def release(self) -> None:
+        """See the base class."""
+        for items in (*self._groups, *([self._pool] if self._pool else [])):
+            items.searcher.release()
+        trim()
 
     def _search(self, query: tf.Tensor, category: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
         if excluded is None:

@@ -9,6 +9,7 @@ exactly that leaf. The tree has two levels, a row of the grid and a place in it,
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
+import ctypes
 import hashlib
 import itertools
 import math
@@ -92,6 +93,10 @@ class ScannSearcher(tf.Module):
         row, score = scann_ops.ScannSearcher(self._handle()).search_batched(query, k, scored, leaves)
         return Rows(row, tf.where(tf.math.is_finite(score), score, NOT_FOUND))
 
+    def release(self) -> None:
+        """Frees the searcher and keeps the variables."""
+        tf.raw_ops.DestroyResourceOp(resource=self._handle())
+
     def _handle(self) -> tf.Tensor:
         # Builds the searcher where there is none of that name yet.
         return scann_ops.tensors_to_scann(*self._parts, shared_name=self._name_in_process)
@@ -157,6 +162,10 @@ class LeafSearcher(tf.Module):
         """The best k of float32 [P, D] in all leaves: [P, n <= k]."""
         return self._scaled(query, tf.zeros(tf.shape(query)[:1], tf.int32), k, self.leaves)
 
+    def release(self) -> None:
+        """As of `ScannSearcher`."""
+        self._searcher.release()
+
     def _scaled(self, query: tf.Tensor, leaf: tf.Tensor, k: int | tf.Tensor, leaves: int) -> Rows:
         # Beside a long query the code would drown in rounding, and another leaf be picked. A power of two, so that
         # scores stay what they are.
@@ -165,6 +174,12 @@ class LeafSearcher(tf.Module):
         coded = tf.concat([tf.gather(self._codes, leaf), query / scale], axis=1)
         row, score = self._searcher.search(coded, k, leaves, tf.maximum(self._scored, k) if self._scored else -1)
         return Rows(row, score * scale)
+
+
+def trim() -> None:
+    """Gives freed memory back to the system: ScaNN frees more than the vectors take, in pieces that glibc keeps."""
+    if malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        malloc_trim(0)
 
 
 def aligned(rows: int, width: int) -> np.ndarray:
@@ -203,10 +218,15 @@ class PoolSearcher(tf.Module):
             self._leaves = math.ceil(share * leaves)
             if recall(query, vectors, self.search(query, _POOL_K).row.numpy()).mean() >= _POOL_RECALL:
                 break
+        trim()
 
     def search(self, query: tf.Tensor, k: int | tf.Tensor) -> Rows:
         """The best k of float32 [P, D]: [P, n <= k]."""
         return self._searcher.search(query, k, self._leaves, tf.maximum(self._scored, k))
+
+    def release(self) -> None:
+        """As of `ScannSearcher`."""
+        self._searcher.release()
 
 
 def _exact(quantised: bool) -> tuple[scann_pb2.ScannConfig, Sequence[tf.Tensor]]:
