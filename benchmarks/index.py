@@ -281,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.items is None:
         plot.draw(rows, SEARCH_10.name, given.json.with_suffix(".png"))
     share = (time.process_time() - own_start) / (time.perf_counter() - start)
-    print(f"\nThis process had {share:.0%} of its core. What others took slows long calls more than short ones.\n")
+    print(f"\nThis process had {share:.0%} of its core, waiting for other processes to build indices included.\n")
     for goal, value, side, bound in goals(rows):
         met = value >= bound if side == "at least" else value <= bound
         print(f"{'met   ' if met else 'MISSED'}  {goal}: {value:.3f}, {side} {bound}")
