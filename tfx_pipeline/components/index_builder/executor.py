@@ -33,4 +33,5 @@ class Executor(base_executor.BaseExecutor):
             vocabularies.vocabulary_file_by_name(features.ITEM_VOCABULARY),
             vocabularies.vocabulary_file_by_name(features.CATEGORY_VOCABULARY),
             path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict[SERVABLE])),
-            vocabularies.vocabulary_file_by_name(features.PROFILE_VOCABULARY) if model.profile else None)
+            vocabularies.vocabulary_file_by_name(features.PROFILE_VOCABULARY) if model.profile else None,
+            progress=lambda what: print(f"    {what}", flush=True))
