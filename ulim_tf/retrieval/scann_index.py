@@ -14,7 +14,7 @@ import tensorflow as tf
 from ulim_tf.retrieval.candidates import NO_ITEM, NOT_FOUND
 from ulim_tf.retrieval.index import CategoryIndex, Found, best_without, pad
 from ulim_tf.retrieval.quality import recall, sample_queries
-from ulim_tf.retrieval.scann_searcher import LeafSearcher, PoolSearcher, Rows, trim
+from ulim_tf.retrieval.scann_searcher import ExactPoolSearcher, LeafSearcher, PoolSearcher, Rows, trim
 
 _LARGEST_EXACT_POOL = 100_000
 _HASHED_FROM = 100_000  # items of a category
@@ -58,7 +58,8 @@ class ScannIndex(CategoryIndex):
         size = np.bincount(category, minlength=categories + 1)
         query = sample_queries(vectors if query is None else query, _SAMPLED)
         # First, while there are no other copies of the vectors: ScaNN makes several.
-        self._pool = _Items(item, PoolSearcher(vectors, query)) if len(item) > _LARGEST_EXACT_POOL else None
+        self._pool = _Items(item, PoolSearcher(vectors, query) if len(item) > _LARGEST_EXACT_POOL else
+                            ExactPoolSearcher(vectors, quantised))
         self.choices = [] if quantised else [
             _choose(number, vectors[category == number], query) for number in np.flatnonzero(size >= _HASHED_FROM)]
         hashed = np.array([choice.category for choice in self.choices if choice.hashed], int)
@@ -83,7 +84,7 @@ class ScannIndex(CategoryIndex):
 
     def release(self) -> None:
         """See the base class."""
-        for items in (*self._groups, *([self._pool] if self._pool else [])):
+        for items in (*self._groups, self._pool):
             items.searcher.release()
         trim()
 
@@ -112,14 +113,7 @@ class ScannIndex(CategoryIndex):
         return best_without(self._best_of_all(query, k + more), excluded, k)
 
     def _best_of_all(self, query: tf.Tensor, k: int | tf.Tensor) -> Found:
-        if self._pool:
-            return pad(self._pool.found(self._pool.searcher.search(query, k)), k)
-        found = [pad(items.found(items.searcher.search_all(query, k)), k) for items in self._groups]
-        if len(found) == 1:
-            return found[0]
-        item, score = (tf.concat(tensors, axis=1) for tensors in zip(*found))
-        score, place = tf.math.top_k(score, k)
-        return Found(tf.gather(item, place, batch_dims=1), score)
+        return pad(self._pool.found(self._pool.searcher.search(query, k)), k)
 
     def _category_of(self, item: tf.Tensor) -> tf.Tensor:
         """int64 [...] -> int32 [...], 0 for what is no item."""
@@ -130,7 +124,7 @@ class ScannIndex(CategoryIndex):
 class _Items(tf.Module):
     """A searcher and the items that its rows are."""
 
-    def __init__(self, item: np.ndarray, searcher: LeafSearcher | PoolSearcher):
+    def __init__(self, item: np.ndarray, searcher: LeafSearcher | PoolSearcher | ExactPoolSearcher):
         super().__init__()
         self.searcher = searcher
         self._item = tf.Variable(item, trainable=False, dtype=tf.int32, name="item")
