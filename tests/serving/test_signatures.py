@@ -17,6 +17,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from serving.export import export_servable
 from tests.ulim_tf.examples import item_categories
+from tests.ulim_tf.retrieval.test_blocked_index import ops_of
 from ulim_tf import config as settings
 from ulim_tf.model import UlimModel
 
@@ -236,8 +237,7 @@ def test_the_export_is_hermetic(signatures, tmp_path, index, scann):
 def test_a_servable_with_the_blocked_index_holds_stock_ops_only(tmp_path):
     graphs = saved_model_pb2.SavedModel.FromString(
         (export(tmp_path, tmp_path / "1", index="blocked") / "saved_model.pb").read_bytes()).meta_graphs
-    ops = {node.op for graph in graphs for nodes in (
-        graph.graph_def.node, *(function.node_def for function in graph.graph_def.library.function)) for node in nodes}
+    ops = set().union(*(ops_of(graph.graph_def) for graph in graphs))
     assert "BatchMatMulV2" in ops
     assert not [op for op in ops if ">" in op]
 

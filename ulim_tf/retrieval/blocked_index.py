@@ -37,14 +37,14 @@ class BlockedIndex(CategoryIndex):
         order = np.lexsort((item, category))
         row_of_item = np.full(item.max() + 1, len(item))
         row_of_item[item[order]] = np.arange(len(item))
-        self._rows = rows
+        size = np.bincount(category, minlength=categories + 1)
+        self._rows, self._largest = rows, int(size.max())
         self._vectors = tf.Variable(vectors[order], trainable=False, name="vectors")
         # 64 bits: TensorFlow keeps variables of 32-bit integers off the GPU.
         self._first, self._size, self._item, self._row_of_item = (
             tf.Variable(values, trainable=False, dtype=tf.int64, name=name) for name, values in (
                 ("first", np.searchsorted(category, np.arange(categories + 1), sorter=order)),
-                ("size", np.bincount(category, minlength=categories + 1)),
-                ("item", item[order]), ("row_of_item", row_of_item)))
+                ("size", size), ("item", item[order]), ("row_of_item", row_of_item)))
 
     def holds(self, item: tf.Tensor) -> tf.Tensor:
         """See the base class."""
@@ -61,8 +61,8 @@ class BlockedIndex(CategoryIndex):
             excluded, user = self._row_of(excluded), tf.range(pairs) // tf.maximum(pairs // tf.shape(excluded)[0], 1)
 
         smallest, read = 0, _SMALLEST
-        while smallest < self.largest:
-            largest = read if read < _LARGEST else self.largest
+        while smallest < self._largest:
+            largest = read if read < _LARGEST else self._largest
             start, end = (tf.math.count_nonzero(size <= edge, dtype=tf.int32) for edge in (smallest, largest))
             at_once = tf.minimum(max(self._rows // read, 1), pairs)
 

@@ -43,7 +43,6 @@ class CategoryIndex(tf.Module):
         super().__init__(name=name)
         check(item, category, vectors, categories)
         self.items, self.width, self.categories = len(item), vectors.shape[1], categories
-        self.largest = int(np.bincount(category).max())
 
     def search(self, query: tf.Tensor, category: tf.Tensor, k: int, excluded: tf.Tensor | None = None) -> Found:
         """The best items of one category for each query.
