@@ -17,7 +17,20 @@ class IngestConfig(Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class EvaluationConfig(Section):
+    """What a servable must reach on the held-out users to be pushed. Recall is Recall@R of their next basket."""
+
+    at: int = setting(100, "R of the Recall that decides; at most retrieval.results", low=1, high=100_000)
+    least_recall: float = setting(0.0, "Recall that a servable must reach", low=0.0, high=1.0)
+    least_over_popular: float = setting(1.0, "Recall that it must reach, in times that of the most popular items",
+                                        low=0.0, high=1000.0)
+    most_loss: float = setting(0.05, "share of the last blessed servable's Recall, on the same users, that it may lose",
+                               low=0.0, high=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
 class PipelineConfig(UlimConfig):
     """All sections of a run's config file."""
 
     ingest: IngestConfig = IngestConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
