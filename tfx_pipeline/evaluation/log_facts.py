@@ -1,7 +1,7 @@
 """What the evaluation needs of the log: popular items, head categories, and the categories of the held-out items."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -84,12 +84,12 @@ def count_categories(batch: pa.RecordBatch) -> Counter:
     return counts
 
 
-def by_frequency(counts: Mapping[bytes, int]) -> list[bytes]:
+def by_frequency(counts: Counter) -> list[bytes]:
     """By falling count, of equals in byte order."""
     return sorted(counts, key=lambda name: (-counts[name], name))
 
 
-def head_categories(counts: Mapping[bytes, int]) -> frozenset[bytes]:
+def head_categories(counts: Counter) -> frozenset[bytes]:
     """The most frequent categories, as many as it takes to have half of the events."""
     ordered = by_frequency(counts)
     events = np.cumsum([counts[name] for name in ordered])

@@ -169,8 +169,7 @@ def _quotient(means: np.ndarray) -> np.ndarray:
 def _means(names: Iterable[str], of_user: Callable[[_User], np.ndarray | None], model_names: Sequence[str] | None,
            summed_up: Callable[[np.ndarray], np.ndarray] = np.asarray) -> list[tfma.metrics.MetricComputation]:
     """A computation for each model. Without `example_weighted`, as the keys of a MetricsSpec's thresholds are."""
-    preprocessor = tfma.metrics.StandardMetricInputsPreprocessor(
-        include_filter={tfma.FEATURES_KEY: {name: {} for name in _FEATURES}})
+    preprocessor = tfma.metrics.FeaturePreprocessor(feature_keys=_FEATURES)
     return [tfma.metrics.MetricComputation(
         keys=keys, preprocessors=[preprocessor], combiner=_MeanOverUsers(keys, of_user, model, summed_up))
         for model in model_names or [""]
