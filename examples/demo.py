@@ -63,6 +63,8 @@ def main() -> None:
     run = run_local.run(events=str(events), catalog=str(catalog), columns={}, workdir=directory,
                         config=_config(users))
     minutes = (time.monotonic() - start) / 60
+    if not run.servable:
+        sys.exit(f"error: not pushed: {'; '.join(run.refusals)}")
 
     names = pd.read_parquet(catalog).set_index("item_id")
     with _server(run.servable.parent) as target, Client(target) as client:

@@ -1,15 +1,18 @@
 """The pipeline as a graph, top to bottom: from an event log to a pushed servable."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
+from tfx_pipeline.blessed_before import BlessedBefore
 from tfx_pipeline.components.event_example_gen.component import EventExampleGen
 from tfx_pipeline.components.index_builder.component import IndexBuilder
 from tfx_pipeline.components.pusher.component import Pusher
 from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.evaluation import eval_config
 from ulim_tf import config as settings
 from ulim_tf import features
 
@@ -57,12 +60,26 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         train_args=tfx.proto.TrainArgs(
             splits=[features.SPLIT_TRAIN, features.SPLIT_CATALOG], num_steps=config.training.steps),
         eval_args=tfx.proto.EvalArgs(splits=[features.SPLIT_EVAL]),
-        custom_config={name: section for name, section in settings.to_dict(config).items() if name != "ingest"})
+        custom_config={section.name: dataclasses.asdict(getattr(config, section.name))
+                       for section in dataclasses.fields(settings.UlimConfig)})
 
     index_builder = IndexBuilder(trainer.outputs["model"], transform.outputs["transform_graph"])
 
+    servable = index_builder.outputs["servable"]
+    last_blessed = tfx.dsl.Resolver(
+        strategy_class=BlessedBefore,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+        before=servable).with_id("LastBlessedServable")
+
+    evaluator = tfx.components.Evaluator(
+        examples=examples, model=servable, baseline_model=last_blessed.outputs["model"],
+        eval_config=eval_config.make_eval_config(config), example_splits=eval_config.SPLITS,
+        module_path=eval_config.MODULE)
+
     pusher = Pusher(
-        model=index_builder.outputs["servable"],
+        model=servable,
+        model_blessing=evaluator.outputs["blessing"],
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(serving))))
 
@@ -71,6 +88,6 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         pipeline_root=str(root),
         metadata_connection_config=metadata,
         components=[example_gen, statistics_gen, schema_gen, example_validator, transform, trainer, index_builder,
-                    pusher],
+                    last_blessed, evaluator, pusher],
         enable_cache=True,
         beam_pipeline_args=list(beam_pipeline_args))

@@ -50,7 +50,7 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         users: file or glob of what describes the users, or None.
 
     Returns:
-        What each step did.
+        What each step did; a gate may have refused the servable, so that nothing was pushed.
 
     Raises:
         ValueError: an argument is wrong; nothing was run.
@@ -111,7 +111,8 @@ class _logged_to(logging.Handler):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code: 0 pushed or up to date, 1 a step failed, 2 an argument is wrong."""
+    """The command; returns its exit code: 0 pushed or up to date, 1 a step failed, 2 an argument is wrong, 3 a gate
+    refused the servable."""
     parser = argparse.ArgumentParser("python -m tfx_pipeline.run_local", description=__doc__.split("\n")[0],
                                      epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", required=True, metavar="FILE_OR_GLOB",
@@ -129,14 +130,17 @@ def main(argv: list[str] | None = None) -> int:
     start = time.monotonic()
     try:
         config = _config(args.config, args.train_steps, args.seed)
-        run(events=args.events, catalog=args.catalog, columns=parse_columns(args.columns), workdir=args.workdir,
-            config=config, users=args.users)
+        done = run(events=args.events, catalog=args.catalog, columns=parse_columns(args.columns), workdir=args.workdir,
+                   config=config, users=args.users)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except PipelineFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    if not done.servable:
+        print(f"not pushed: {'; '.join(done.refusals)}", file=sys.stderr)
+        return 3
     print(f"done in {(time.monotonic() - start) / 60:.1f} minutes")
     return 0
 

@@ -11,6 +11,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.orchestration import metadata
 
 from tfx_pipeline.components.event_example_gen.executor import REJECTED_FILE, SUMMARY_FILE
+from tfx_pipeline.evaluation import results
 from ulim_tf import features
 
 
@@ -31,9 +32,15 @@ class Run(NamedTuple):
     steps: list[Step]
 
     @property
-    def servable(self) -> Path:
-        """The version folder that this run, or the run it was cached from, pushed."""
-        return next(step.pushed for step in self.steps if step.pushed)
+    def servable(self) -> Path | None:
+        """The version folder that this run, or the run it was cached from, pushed; None if a gate refused."""
+        return next((step.pushed for step in self.steps if step.pushed), None)
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why a gate refused the servable, in words: the gate and the reason."""
+        return [f"{step.name}: {reason}" for step in self.steps if step.name in _GATES
+                for reason in _GATES[step.name](step)]
 
     def example_files(self, split: str) -> list[str]:
         """TFRecord files of a split of the examples, as they were before Transform."""
@@ -70,7 +77,8 @@ def _runs(connection: metadata_store_pb2.ConnectionConfig) -> Iterator[Run]:
         names = {kind.id: kind.name.rpartition(".")[2] for kind in store.get_execution_types()}
         for context in sorted(store.get_contexts_by_type("pipeline_run"), key=lambda one: one.id, reverse=True):
             executions = sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)
-            yield Run([_step(store, names[execution.type_id], execution) for execution in executions])
+            yield Run([_step(store, names[execution.type_id], execution) for execution in executions
+                       if names[execution.type_id] not in _LOOKED_UP])
 
 
 def _step(store, name: str, execution: metadata_store_pb2.Execution) -> Step:
@@ -129,10 +137,27 @@ def _servable_size(step: Step) -> str:
     return f"{size / 2**20:.0f} MiB"
 
 
+def _evaluation(step: Step) -> str:
+    verdict = results.read_verdict(step.outputs["evaluation"])
+    demanded = verdict.least_over_popular * verdict.popular_recall
+    before = ("no servable blessed before" if verdict.last_blessed_recall is None else
+              f"the last blessed servable {verdict.last_blessed_recall:.4f}")
+    told = (f"Recall@{verdict.at} {verdict.recall:.4f}, at least {max(verdict.least_recall, demanded):.4f} demanded, "
+            f"{before}: ")
+    return told + ("blessed" if verdict.blessed else f"not blessed: {'; '.join(verdict.reasons)}")
+
+
+_LOOKED_UP = ("Resolver",)  # these do nothing but find artifacts of earlier runs
+
+_GATES: dict[str, Callable[[Step], list[str]]] = {
+    "Evaluator": lambda step: results.read_verdict(step.outputs["evaluation"]).reasons,
+}
+
 _RESULTS: dict[str, Callable[[Step], str]] = {
     "EventExampleGen": _ingest,
     "ExampleValidator": _anomalies,
     "Transform": _vocabularies,
     "IndexBuilder": _servable_size,
-    "Pusher": lambda step: str(step.pushed),
+    "Evaluator": _evaluation,
+    "Pusher": lambda step: str(step.pushed or "nothing pushed"),
 }

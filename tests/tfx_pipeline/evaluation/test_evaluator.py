@@ -11,8 +11,8 @@ from tests.serving.toy_servable import ToyServable
 from tests.tfx_pipeline.evaluation.evaluator_runs import run_evaluator
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.evaluation import results
-from ulim_tf import features
 from ulim_tf import config as settings
+from ulim_tf import features
 
 CATEGORY = {"milk": "dairy", "cheese": "dairy", "bread": "bakery", "soap": "care", "v1-b": "care", "v1-c": "toys"}
 
