@@ -26,6 +26,7 @@ class PipelineRun(NamedTuple):
     workdir: Path
     events: pd.DataFrame
     catalog: pd.DataFrame
+    users: pd.DataFrame
 
     @property
     def base_path(self) -> Path:
@@ -47,4 +48,5 @@ def pipeline_run(tmp_path_factory) -> PipelineRun:
                "--train_steps", "30", "--seed", "5"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout
-    return PipelineRun(command, done.stdout, directory / "run", pd.read_parquet(events), pd.read_parquet(catalog))
+    return PipelineRun(command, done.stdout, directory / "run", pd.read_parquet(events), pd.read_parquet(catalog),
+                       pd.read_parquet(users))

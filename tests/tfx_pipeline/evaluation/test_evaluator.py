@@ -2,7 +2,9 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
+import dataclasses
 import math
+import shutil
 
 import pytest
 import tensorflow as tf
@@ -11,8 +13,10 @@ from tests.serving.toy_servable import ToyServable
 from tests.tfx_pipeline.evaluation.evaluator_runs import run_evaluator
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.evaluation import results
+from tfx_pipeline.evaluation.eval_config import make_eval_config
 from ulim_tf import config as settings
 from ulim_tf import features
+from ulim_tf.config import FeaturesConfig
 
 CATEGORY = {"milk": "dairy", "cheese": "dairy", "bread": "bakery", "soap": "care", "v1-b": "care", "v1-c": "toys"}
 
@@ -33,7 +37,7 @@ def config(**evaluation) -> PipelineConfig:
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
-    stored = [(user, *_stored(items), basket) for user, (items, basket) in USERS.items()]
+    stored = [(user, _stored(items), basket) for user, (items, basket) in USERS.items()]
     _write(folder / "Split-train", [{**events, features.USER_ID: [user]} for user, events, _ in stored])
     _write(folder / "Split-eval", [
         {**events, features.USER_ID: [user], features.TARGET_ITEM: basket, features.TARGET_TIMESTAMP: [10**9]}
@@ -43,17 +47,17 @@ def examples(tmp_path_factory):
     return folder
 
 
-def _stored(items: list[str]) -> tuple[dict[str, list]]:
+def _stored(items: list[str]) -> dict[str, list]:
     order = sorted(range(len(items)), key=lambda place: CATEGORY[items[place]])  # category-major, as ingest stores them
     categories = [CATEGORY[items[place]] for place in order]
     distinct = sorted(set(categories))
-    return ({
+    return {
         features.EVENT_ITEM: [items[place] for place in order],
         features.EVENT_TIMESTAMP: [10**8 + place for place in order],
         features.EVENT_RANK: order,
         features.CATEGORY: distinct,
         features.CATEGORY_LENGTH: [categories.count(one) for one in distinct],
-    },)
+    }
 
 
 def _write(folder, examples: list[dict[str, list]]) -> None:
@@ -61,9 +65,9 @@ def _write(folder, examples: list[dict[str, list]]) -> None:
     with tf.io.TFRecordWriter(str(folder / "examples.gz"), "GZIP") as writer:
         for one in examples:
             example = tf.train.Example()
-            for name in (*features.BYTES, *features.INTEGERS):
+            for name in (*features.BYTES, *features.INTEGERS, features.PROFILE, features.EVENT_TYPE):
                 values, feature = one.get(name, []), example.features.feature[name]
-                if name in features.BYTES:
+                if name in (*features.BYTES, features.PROFILE):
                     feature.bytes_list.value.extend(value.encode() for value in values)
                 else:
                     feature.int64_list.value.extend(values)
@@ -71,15 +75,17 @@ def _write(folder, examples: list[dict[str, list]]) -> None:
 
 
 @pytest.fixture(scope="module")
-def servable(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("servable")
-    ToyServable(1).save(str(folder / "Format-Serving"))
-    return folder
+def servables(tmp_path_factory):
+    """Two versions. The second finds milk of ann and bread of bob, but not v1-b of ann: Recall@2 4/9, not 5/9."""
+    folder = tmp_path_factory.mktemp("servables")
+    for version in (1, 2):
+        ToyServable(version).save(str(folder / str(version) / "Format-Serving"))
+    return folder / "1", folder / "2"
 
 
 @pytest.fixture(scope="module")
-def evaluated(examples, servable, tmp_path_factory):
-    return run_evaluator(tmp_path_factory.mktemp("evaluated"), examples, servable, config=config())
+def evaluated(examples, servables, tmp_path_factory):
+    return run_evaluator(tmp_path_factory.mktemp("evaluated"), examples, servables[0], config=config())
 
 
 def test_metrics_by_hand(evaluated):
@@ -123,3 +129,85 @@ def test_a_servable_that_reaches_what_is_demanded_is_blessed(evaluated):
     assert verdict.recall == pytest.approx(5 / 9) and verdict.popular_recall == pytest.approx(4 / 9)
     assert verdict.last_blessed_recall is None
     assert results.read_metrics(evaluated.evaluation, results.LAST_BLESSED) == {}
+
+
+def test_a_servable_below_the_floors_is_refused_with_both_reasons(examples, servables, tmp_path):
+    refused = run_evaluator(tmp_path, examples, servables[0], config=config(least_recall=0.6, least_over_popular=1.5))
+    verdict = results.read_verdict(refused.evaluation)
+    assert not refused.blessed and not verdict.blessed
+    assert verdict.reasons == [
+        "Recall@2 0.5556 is less than evaluation.least_recall, 0.6",
+        "Recall@2 0.5556 is 1.25 times that of the most popular items, 0.4444; evaluation.least_over_popular demands "
+        "1.5 times"]
+
+
+@pytest.mark.parametrize(("most_loss", "blessed"), [(0.15, False), (0.25, True)])
+def test_a_servable_may_lose_so_much_of_the_last_blessed_ones_recall(examples, servables, tmp_path, most_loss, blessed):
+    first, second = servables  # a fifth less
+    found = run_evaluator(tmp_path, examples, second, first, config=config(most_loss=most_loss))
+    verdict = results.read_verdict(found.evaluation)
+    assert found.blessed == blessed
+    assert verdict.recall == pytest.approx(4 / 9) and verdict.last_blessed_recall == pytest.approx(5 / 9)
+    assert results.read_metrics(found.evaluation, results.LAST_BLESSED)["all"]["hit_rate@2"] == pytest.approx(2 / 3)
+    assert verdict.reasons == ([] if blessed else [
+        "Recall@2 0.4444 is too much less than that of the last blessed servable on the same users, 0.5556; "
+        "evaluation.most_loss allows 15.0% of it"])
+
+
+def test_a_better_servable_than_the_last_blessed_one_is_blessed(examples, servables, tmp_path):
+    first, second = servables
+    assert run_evaluator(tmp_path, examples, first, second, config=config(most_loss=0.0)).blessed
+
+
+def test_two_worker_processes_give_the_same_figures(evaluated, examples, servables, tmp_path):
+    again = run_evaluator(tmp_path, examples, servables[0], config=config(), beam_pipeline_args=(
+        "--direct_running_mode=multi_processing", "--direct_num_workers=2"))
+    assert results.read_metrics(again.evaluation) == results.read_metrics(evaluated.evaluation)
+
+
+def test_nobody_held_out_is_a_refusal_in_words(examples, servables, tmp_path):
+    for split in ("train", "catalog"):
+        shutil.copytree(examples / f"Split-{split}", tmp_path / "examples" / f"Split-{split}")
+    _write(tmp_path / "examples" / "Split-eval", [])
+    refused = run_evaluator(tmp_path, tmp_path / "examples", servables[0], config=config())
+    assert not refused.blessed and results.read_metrics(refused.evaluation) == {}
+    [reason] = results.read_verdict(refused.evaluation).reasons
+    assert reason.startswith("nobody was held out")
+
+
+class EchoServable(tf.Module):
+    """Answers the type of the last event, and the user's age."""
+
+    def save(self, directory: str) -> None:
+        request = {name: tf.TensorSpec([None, None], kind) for name, kind in (
+            ("item_id", tf.string), ("timestamp", tf.int64), ("event_type", tf.string))}
+        request |= {name: tf.TensorSpec([None], kind) for name, kind in (
+            ("length", tf.int32), ("now", tf.int64), ("profile_age", tf.string))}
+        tf.saved_model.save(self, directory, signatures={
+            "serving_default": tf.function(self.recommend).get_concrete_function(**request),
+            "predict_category": tf.function(self.predict_category).get_concrete_function(**request)})
+
+    def recommend(self, **request):
+        last = tf.gather(request["event_type"], request["length"] - 1, batch_dims=1)
+        return {"item_id": tf.stack([last, request["profile_age"]], axis=1), "count": tf.fill(tf.shape(last), 2)}
+
+    def predict_category(self, **request):
+        return {"category_id": tf.fill([tf.shape(request["length"])[0], 1], "dairy")}
+
+
+def test_event_types_and_profiles_are_sent_by_name(tmp_path):
+    user = {features.USER_ID: ["eve"], **_stored(["milk", "bread"]), features.EVENT_TYPE: [1, 2],
+            features.PROFILE: ["age=45-54", "kids=2"]}  # bread, which is stored first, was bought last and is a view
+    _write(tmp_path / "Split-train", [user])
+    _write(tmp_path / "Split-eval", [
+        {**user, features.TARGET_ITEM: ["view", "45-54"], features.TARGET_TIMESTAMP: [10**9]}])
+    _write(tmp_path / "Split-catalog", [{features.CATALOG_ITEM: ["milk"], features.CATALOG_CATEGORY: ["dairy"]}])
+    EchoServable().save(str(tmp_path / "servable" / "Format-Serving"))
+    asked = run_evaluator(tmp_path, tmp_path, tmp_path / "servable", config=dataclasses.replace(
+        config(), features=FeaturesConfig(event_types=("view", "buy"), user_profile=("age", "kids"))))
+    assert results.read_metrics(asked.evaluation)["all"]["recall@2"] == 1.0
+
+
+def test_a_cut_off_beyond_the_answer_is_refused():
+    with pytest.raises(ValueError, match=r"evaluation\.at must be at most retrieval\.results, got 4 and 3"):
+        make_eval_config(config(at=4))
