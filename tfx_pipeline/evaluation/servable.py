@@ -1,19 +1,12 @@
-"""A servable in a Beam worker, asked as a client asks it."""
+"""A servable in a Beam worker: loaded as the server loads it, asked as a client asks it."""
 
-import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
-
-import contextlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from serving import contract
-
-# A SavedModel with a ScaNN index needs ScaNN's ops registered; any other is asked without the package.
-with contextlib.suppress(ModuleNotFoundError):
-    import scann  # noqa: F401
+from serving.server.loader import LoadedModel
 
 
 class Request(NamedTuple):
@@ -34,45 +27,47 @@ class Answer(NamedTuple):
 
 
 class AskedServable:
-    """A loaded SavedModel with the signatures of `serving/contract.py`.
+    """A SavedModel with the signatures of `serving/contract.py`.
 
     Args:
         directory: holds saved_model.pb.
     """
 
     def __init__(self, directory: str):
-        self._loaded = tf.saved_model.load(directory)  # the signatures hold its variables weakly
-        self._recommend = self._loaded.signatures[contract.SIGNATURE_RECOMMEND]
-        self._predict_category = self._loaded.signatures[contract.SIGNATURE_PREDICT_CATEGORY]
-        self._inputs = self._recommend.structured_input_signature[1]
+        self._loaded = LoadedModel(directory)
+        self._inputs = self._loaded.signature(contract.SIGNATURE_RECOMMEND).inputs
 
     def ask(self, requests: Sequence[Request]) -> list[Answer]:
-        """The answers to a batch of requests."""
-        batch = self._batch(requests)
-        ranked, predicted = self._recommend(**batch), self._predict_category(**batch)
-        counts, categories = ranked[contract.COUNT].numpy(), predicted[contract.CATEGORY_ID].numpy()
-        return [Answer(items[:count], row) for items, count, row in
-                zip(ranked[contract.ITEM_ID].numpy(), counts, categories)]
+        """The answers to a batch of requests.
 
-    def _batch(self, requests: Sequence[Request]) -> dict[str, tf.Tensor]:
+        Raises:
+            ServingError: as `LoadedModel.predict`.
+        """
+        batch = self._batch(requests)
+        ranked = self._loaded.predict(contract.SIGNATURE_RECOMMEND, batch, [contract.ITEM_ID, contract.COUNT])
+        predicted = self._loaded.predict(contract.SIGNATURE_PREDICT_CATEGORY, batch, [contract.CATEGORY_ID])
+        return [Answer(items[:count], categories) for items, count, categories in
+                zip(ranked[contract.ITEM_ID], ranked[contract.COUNT], predicted[contract.CATEGORY_ID])]
+
+    def _batch(self, requests: Sequence[Request]) -> dict[str, np.ndarray]:
         length = np.array([len(request.item) for request in requests], np.int32)
         real = np.arange(length.max(initial=0)) < length[:, None]
 
-        def padded(rows: Sequence[np.ndarray], padding: bytes | int, dtype: type) -> tf.Tensor:
+        def padded(rows: Sequence[np.ndarray], padding: bytes | int, dtype: type) -> np.ndarray:
             filled = np.full(real.shape, padding, dtype)
             filled[real] = np.concatenate(rows)
-            return tf.constant(filled)
+            return filled
 
         batch = {
             contract.ITEM_ID: padded([one.item for one in requests], b"", object),
             contract.TIMESTAMP: padded([one.timestamp for one in requests], 0, np.int64),
-            contract.LENGTH: tf.constant(length),
-            contract.NOW: tf.constant([one.now for one in requests], tf.int64),
+            contract.LENGTH: length,
+            contract.NOW: np.array([one.now for one in requests], np.int64),
         }
         if contract.EVENT_TYPE in self._inputs:
             batch[contract.EVENT_TYPE] = padded([one.event_type for one in requests], b"", object)
         for name in self._inputs:
             if name.startswith(contract.PROFILE):
                 column = name.removeprefix(contract.PROFILE)
-                batch[name] = tf.constant([one.profile.get(column, b"") for one in requests])
+                batch[name] = np.array([one.profile.get(column, b"") for one in requests], object)
         return batch
