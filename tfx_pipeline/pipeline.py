@@ -1,19 +1,22 @@
 """The pipeline as a graph, top to bottom: from an event log to a pushed servable."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
+from serving.contract import MODEL_NAME
 from tfx_pipeline.components.event_example_gen.component import EventExampleGen
 from tfx_pipeline.components.index_builder.component import IndexBuilder
 from tfx_pipeline.components.pusher.component import Pusher
+from tfx_pipeline.components.servable_validator.component import ServableValidator
 from tfx_pipeline.config import PipelineConfig
 from ulim_tf import config as settings
 from ulim_tf import features
 
-NAME = "ulim"
+NAME = MODEL_NAME  # as a server names what is pushed
 
 
 def create_pipeline(*, events: str, catalog: str | None, users: str | None, columns: Mapping[str, str],
@@ -57,20 +60,22 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         train_args=tfx.proto.TrainArgs(
             splits=[features.SPLIT_TRAIN, features.SPLIT_CATALOG], num_steps=config.training.steps),
         eval_args=tfx.proto.EvalArgs(splits=[features.SPLIT_EVAL]),
-        custom_config={name: section for name, section in settings.to_dict(config).items() if name != "ingest"})
+        custom_config={name: section for name, section in settings.to_dict(config).items()
+                       if name in {field.name for field in dataclasses.fields(settings.UlimConfig)}})
 
-    index_builder = IndexBuilder(trainer.outputs["model"], transform.outputs["transform_graph"])
+    index_builder = IndexBuilder(trainer.outputs["model"], transform.outputs["transform_graph"], examples)
+    servable = index_builder.outputs["servable"]
 
-    pusher = Pusher(
-        model=index_builder.outputs["servable"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(serving))))
+    servable_validator = ServableValidator(servable, examples, config.features, config.serving)
+
+    pusher = Pusher(servable, str(serving), config.serving.versions_kept,
+                    infra_blessing=servable_validator.outputs["blessing"])
 
     return tfx.dsl.Pipeline(
         pipeline_name=NAME,
         pipeline_root=str(root),
         metadata_connection_config=metadata,
         components=[example_gen, statistics_gen, schema_gen, example_validator, transform, trainer, index_builder,
-                    pusher],
+                    servable_validator, pusher],
         enable_cache=True,
         beam_pipeline_args=list(beam_pipeline_args))
