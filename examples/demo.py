@@ -60,6 +60,8 @@ def main() -> None:
                         config=_config(users))
     minutes = (time.monotonic() - start) / 60
 
+    if not run.servable:
+        sys.exit(f"error: not pushed: {'; '.join(run.refusals)}")
     names = pd.read_parquet(catalog).set_index("item_id")
     with serve(run.servable.parent, _START_SECONDS, told=_print_command) as target, Client(target) as client:
         held_out = list(_read_held_out(run.example_files(features.SPLIT_EVAL)))

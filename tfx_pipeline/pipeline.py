@@ -60,8 +60,8 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         train_args=tfx.proto.TrainArgs(
             splits=[features.SPLIT_TRAIN, features.SPLIT_CATALOG], num_steps=config.training.steps),
         eval_args=tfx.proto.EvalArgs(splits=[features.SPLIT_EVAL]),
-        custom_config={name: section for name, section in settings.to_dict(config).items()
-                       if name in {field.name for field in dataclasses.fields(settings.UlimConfig)}})
+        custom_config={section.name: dataclasses.asdict(getattr(config, section.name))
+                       for section in dataclasses.fields(settings.UlimConfig)})
 
     index_builder = IndexBuilder(trainer.outputs["model"], transform.outputs["transform_graph"], examples)
     servable = index_builder.outputs["servable"]

@@ -50,16 +50,14 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         users: file or glob of what describes the users, or None.
 
     Returns:
-        What each step did.
+        What each step did; a gate may have refused the servable, so that nothing was pushed.
 
     Raises:
         ValueError: an argument is wrong; nothing was run.
         PipelineFailed: a step failed; nothing was pushed.
     """
     workdir = workdir.absolute()
-    connection = metadata_store_pb2.ConnectionConfig(sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
-        filename_uri=str(workdir / METADATA_FILE),
-        connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE))
+    connection = metadata_connection(workdir)
     pipeline = create_pipeline(
         events=os.path.abspath(events), catalog=catalog and os.path.abspath(catalog),
         users=users and os.path.abspath(users), columns=columns,
@@ -76,6 +74,13 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         summary = run_summary.read(connection)
     print(run_summary.table(summary), flush=True)
     return summary
+
+
+def metadata_connection(workdir: Path) -> metadata_store_pb2.ConnectionConfig:
+    """To the ML Metadata store of a work directory, which is made if missing."""
+    return metadata_store_pb2.ConnectionConfig(sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
+        filename_uri=str(workdir / METADATA_FILE),
+        connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE))
 
 
 class _logged_to(logging.Handler):
@@ -111,7 +116,8 @@ class _logged_to(logging.Handler):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code: 0 pushed or up to date, 1 a step failed, 2 an argument is wrong."""
+    """The command; returns its exit code: 0 pushed or up to date, 1 a step failed, 2 an argument is wrong, 3 a gate
+    refused the servable."""
     parser = argparse.ArgumentParser("python -m tfx_pipeline.run_local", description=__doc__.split("\n")[0],
                                      epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", required=True, metavar="FILE_OR_GLOB",
@@ -129,14 +135,17 @@ def main(argv: list[str] | None = None) -> int:
     start = time.monotonic()
     try:
         config = _config(args.config, args.train_steps, args.seed)
-        run(events=args.events, catalog=args.catalog, columns=parse_columns(args.columns), workdir=args.workdir,
-            config=config, users=args.users)
+        done = run(events=args.events, catalog=args.catalog, columns=parse_columns(args.columns), workdir=args.workdir,
+                   config=config, users=args.users)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except PipelineFailed as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    if not done.servable:
+        print(f"not pushed: {'; '.join(done.refusals)}", file=sys.stderr)
+        return 3
     print(f"done in {(time.monotonic() - start) / 60:.1f} minutes")
     return 0
 

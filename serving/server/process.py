@@ -49,7 +49,7 @@ def serve(base_path: str | Path, timeout: float, output: IO[str] | None = None,
     process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         target = f"127.0.0.1:{port}"
-        _wait_until_served(target, process, timeout)
+        wait_until_served(target, timeout, process)
         yield target
     finally:
         process.terminate()
@@ -68,14 +68,24 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-def _wait_until_served(target: str, process: subprocess.Popen, timeout: float) -> None:
+def wait_until_served(target: str, timeout: float, process: subprocess.Popen | None = None) -> None:
+    """Returns when a server serves a version.
+
+    Args:
+        target: "host:port" of the gRPC interface.
+        timeout: seconds until then.
+        process: of the server, if it is this program's.
+
+    Raises:
+        NotServed: as `serve`.
+    """
     request = GetModelStatusRequest()
     request.model_spec.name = contract.MODEL_NAME
     deadline = time.monotonic() + timeout
     with grpc.insecure_channel(target) as channel:
         stub = ModelServiceStub(channel)
         while time.monotonic() < deadline:
-            if process.poll() is not None:
+            if process and process.poll() is not None:
                 raise NotServed(f"the server ended with code {process.returncode} before it served a version")
             with contextlib.suppress(grpc.RpcError):  # the port opens when the first version has loaded or failed to
                 for version in stub.GetModelStatus(request, timeout=5).model_version_status:

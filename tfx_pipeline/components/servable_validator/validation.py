@@ -95,7 +95,7 @@ def validate(servable: str, features: FeaturesConfig, catalog: Iterable[tuple[by
         except NotServed as error:
             log.seek(0)
             printed = " ".join(log.read().splitlines()[-_LINES:])
-            fault = f"{error}. The server printed: {printed or '-'}"
+            fault = f"{' '.join(str(error).split())}. The server printed: {printed or 'nothing'}"
             found.append(Check("load", time.monotonic() - start, [fault], ""))
     return Validation(found)
 
