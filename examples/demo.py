@@ -5,26 +5,21 @@ Everything is kept in .demo/, so a second run reuses it. DEMO_USERS=n takes n ho
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
-import contextlib
 import dataclasses
 import os
 import random
-import socket
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import grpc
 import pandas as pd
 import tensorflow as tf
-from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
-from serving import contract
 from serving.client import Client, History
+from serving.server.process import NotServed, serve
 from tfx_pipeline import run_local
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.datasets import complete_journey
@@ -37,6 +32,7 @@ HOUSEHOLDS = 2469
 SHOWN_HOUSEHOLDS, SHOWN_ITEMS, SHOWN_CATEGORIES = 3, 12, 5
 TIMED_REQUESTS, BATCH = 100, 64
 RECALL_AT = 100
+_START_SECONDS = 120
 
 
 class HeldOut(NamedTuple):
@@ -66,8 +62,10 @@ def main() -> None:
     if not run.servable:
         sys.exit(f"error: not pushed: {'; '.join(run.refusals)}")
 
+    if not run.servable:
+        sys.exit(f"error: not pushed: {'; '.join(run.refusals)}")
     names = pd.read_parquet(catalog).set_index("item_id")
-    with _server(run.servable.parent) as target, Client(target) as client:
+    with serve(run.servable.parent, _START_SECONDS, told=_print_command) as target, Client(target) as client:
         held_out = list(_read_held_out(run.example_files(features.SPLIT_EVAL)))
         if not held_out:
             sys.exit("error: none of these households bought anything in the held-out days. "
@@ -97,44 +95,8 @@ def _config(users: int | None) -> PipelineConfig:
                                features=FeaturesConfig(item_content=("product_type", "manufacturer_id")))
 
 
-@contextlib.contextmanager
-def _server(base_path: Path) -> Iterator[str]:
-    """The embedded server on free ports, until the block ends; gives its gRPC address."""
-    port, rest_port = _free_ports(2)
-    command = [sys.executable, "-m", "serving.server", f"--model_name={contract.MODEL_NAME}",
-               f"--model_base_path={base_path}", f"--port={port}", f"--rest_api_port={rest_port}"]
+def _print_command(command: Sequence[str]) -> None:
     print("\n$", " ".join(["python", *command[1:]]), flush=True)
-    process = subprocess.Popen(command)
-    try:
-        target = f"127.0.0.1:{port}"
-        _wait_until_available(target, process)
-        yield target
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def _wait_until_available(target: str, process: subprocess.Popen, timeout: float = 120.0) -> None:
-    request = get_model_status_pb2.GetModelStatusRequest()
-    request.model_spec.name = contract.MODEL_NAME
-    deadline = time.monotonic() + timeout
-    with grpc.insecure_channel(target) as channel:
-        stub = model_service_pb2_grpc.ModelServiceStub(channel)
-        while time.monotonic() < deadline and process.poll() is None:
-            with contextlib.suppress(grpc.RpcError):
-                states = stub.GetModelStatus(request, timeout=5).model_version_status
-                if any(status.state == get_model_status_pb2.ModelVersionStatus.AVAILABLE for status in states):
-                    return
-            time.sleep(0.2)
-    sys.exit("error: the server did not come up; its output above says why")
 
 
 def _read_held_out(files: Sequence[str]) -> Iterator[HeldOut]:
@@ -198,5 +160,5 @@ def _latencies(client: Client, held_out: Sequence[HeldOut]) -> Iterator[float]:
 if __name__ == "__main__":
     try:
         main()
-    except run_local.PipelineFailed as error:
+    except (run_local.PipelineFailed, NotServed) as error:
         sys.exit(f"error: {error}")

@@ -1,4 +1,4 @@
-"""Names that a client and a servable share. Imports nothing, so that a client needs nothing.
+"""Names that a client and a servable share. Imports the standard library alone, so that a client needs nothing.
 
 Axes: B requests · L events · R items returned · K categories returned.
 
@@ -23,6 +23,9 @@ and one for each column of users' profiles (`features.user_profile`), "" where i
 timestamps, in the order they happened. `now` 0 means the time of the newest event. Timestamps are unix seconds.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 MODEL_NAME = "ulim"
 
 SIGNATURE_RECOMMEND = "serving_default"
@@ -43,3 +46,32 @@ PROBABILITY = "probability"
 COPY_SHARE = "copy_share"
 
 CHANNELS = ("long-term", "short-term", "backfill")
+
+
+class Tensor(NamedTuple):
+    """What an input or output must be: a dtype as TensorFlow names it, and one letter of the legend for each axis."""
+
+    dtype: str
+    axes: str
+
+
+_INPUTS = {ITEM_ID: Tensor("string", "BL"), TIMESTAMP: Tensor("int64", "BL"), LENGTH: Tensor("int32", "B"),
+           NOW: Tensor("int64", "B")}
+OUTPUTS = {
+    SIGNATURE_RECOMMEND: {ITEM_ID: Tensor("string", "BR"), SCORE: Tensor("float32", "BR"),
+                          CATEGORY_ID: Tensor("string", "BR"), CHANNEL: Tensor("int32", "BR"),
+                          COUNT: Tensor("int32", "B")},
+    SIGNATURE_PREDICT_CATEGORY: {CATEGORY_ID: Tensor("string", "BK"), PROBABILITY: Tensor("float32", "BK"),
+                                 COPY_SHARE: Tensor("float32", "BK")},
+}
+
+
+def inputs(event_types: bool, profile: Sequence[str]) -> dict[str, Tensor]:
+    """The inputs of every signature, by name.
+
+    Args:
+        event_types: whether the model tells types of events apart.
+        profile: columns of users' profiles that it reads.
+    """
+    types = {EVENT_TYPE: Tensor("string", "BL")} if event_types else {}
+    return _INPUTS | types | {PROFILE + column: Tensor("string", "B") for column in profile}

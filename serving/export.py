@@ -2,11 +2,13 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from serving import warmup
+from serving.client import History
 from serving.signatures import Servable
 from ulim_tf.model import UlimModel
 from ulim_tf.retrieval import quality
@@ -21,8 +23,9 @@ _EMBEDDED = 2**16  # items at once
 
 
 def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str,
-                    profile_vocabulary: str | None = None, progress: Callable[[str], None] = lambda _: None) -> None:
-    """Embeds the items, builds their index and saves the signatures of `serving/contract.py`.
+                    profile_vocabulary: str | None = None, progress: Callable[[str], None] = lambda _: None,
+                    warmup_histories: Sequence[History] = ()) -> None:
+    """Embeds the items, builds their index and saves the signatures of `serving/contract.py` and warm-up requests.
 
     Args:
         model: trained, with its catalogue set.
@@ -31,6 +34,7 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
         directory: where saved_model.pb goes; made if missing.
         profile_vocabulary: the same for the tokens of users' profiles, of a model that reads them.
         progress: is told what begins, and how large categories are searched.
+        warmup_histories: what the warm-up requests ask about; made up of the vocabulary if there are none.
 
     Raises:
         ValueError: an item's vector is not finite, a vocabulary does not have as many lines as the model knows, or the
@@ -42,6 +46,7 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
                                     progress)
     progress("saving the servable")
     Servable(model, index, normalizer, item, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
+    warmup.write(directory, warmup_histories or warmup.make(item_vocabulary, model.settings))
 
 
 def build_index(model: UlimModel, item: np.ndarray, category: np.ndarray, candidate: Callable[[np.ndarray], tf.Tensor],

@@ -16,12 +16,14 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from serving import warmup
+from serving.client import History
 from serving.export import build_index, check_vocabularies
 from serving.signatures import Servable
 from ulim_tf import features
@@ -63,7 +65,8 @@ class Refreshed(NamedTuple):
 
 
 def refresh_servable(model: UlimModel, vocabularies: Vocabularies, catalog: Catalog, directory: str,
-                     progress: Callable[[str], None] = lambda _: None) -> Refreshed:
+                     progress: Callable[[str], None] = lambda _: None,
+                     warmup_histories: Sequence[History] = ()) -> Refreshed:
     """Embeds the items of a new catalogue, builds their index and exports a servable with the model's weights.
 
     Args:
@@ -72,6 +75,7 @@ def refresh_servable(model: UlimModel, vocabularies: Vocabularies, catalog: Cata
         catalog: the items to answer with; with content if the model reads it.
         directory: where saved_model.pb goes; must not exist.
         progress: is told what begins.
+        warmup_histories: as of `export_servable`.
 
     Raises:
         ValueError: the directory exists, the catalogue is empty or has no content where the model reads some, more than
@@ -98,6 +102,7 @@ def refresh_servable(model: UlimModel, vocabularies: Vocabularies, catalog: Cata
             _append(vocabularies.item, placed.new_ids, items)
             Servable(model.with_catalog(category, content), index, normalizer, item, items, vocabularies.category,
                      vocabularies.profile).save(directory)
+        warmup.write(directory, warmup_histories or warmup.make(vocabularies.item, model.settings))
         progress("checking the weights that were written")
         written = tf.train.load_checkpoint(os.path.join(directory, "variables", "variables"))
         after = _sha256(model, lambda place: written.get_tensor(f"weights/{place}/.ATTRIBUTES/VARIABLE_VALUE"))

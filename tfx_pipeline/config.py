@@ -1,4 +1,4 @@
-"""Settings of a pipeline run: those of the model, and how the log is read."""
+"""Settings of a pipeline run: those of the model, how the log is read, and what is pushed."""
 
 import dataclasses
 
@@ -29,8 +29,19 @@ class EvaluationConfig(Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class PushConfig(Section):
+    """What a servable must do before it is pushed, and how many are kept."""
+
+    load_seconds: float = setting(300.0, "time in which a fresh server must have loaded a servable", low=0.001)
+    latency_budget_ms: float = setting(250.0, "what a warm-up request of one user may take, median of repetitions",
+                                       low=0.001)
+    versions_kept: int = setting(5, "newest versions that stay in the model base path, for rollback", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class PipelineConfig(UlimConfig):
     """All sections of a run's config file."""
 
     ingest: IngestConfig = IngestConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    serving: PushConfig = PushConfig()

@@ -7,16 +7,18 @@ from pathlib import Path
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
+from serving.contract import MODEL_NAME
 from tfx_pipeline.blessed_before import BlessedBefore
 from tfx_pipeline.components.event_example_gen.component import EventExampleGen
 from tfx_pipeline.components.index_builder.component import IndexBuilder
 from tfx_pipeline.components.pusher.component import Pusher
+from tfx_pipeline.components.servable_validator.component import ServableValidator
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.evaluation import eval_config
 from ulim_tf import config as settings
 from ulim_tf import features
 
-NAME = "ulim"
+NAME = MODEL_NAME  # as a server names what is pushed
 
 
 def create_pipeline(*, events: str, catalog: str | None, users: str | None, columns: Mapping[str, str],
@@ -63,31 +65,30 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         custom_config={section.name: dataclasses.asdict(getattr(config, section.name))
                        for section in dataclasses.fields(settings.UlimConfig)})
 
-    index_builder = IndexBuilder(trainer.outputs["model"], transform.outputs["transform_graph"])
-
+    index_builder = IndexBuilder(trainer.outputs["model"], transform.outputs["transform_graph"], examples)
     servable = index_builder.outputs["servable"]
+
     last_blessed = tfx.dsl.Resolver(
         strategy_class=BlessedBefore,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-        before=servable).with_id("LastBlessedServable")
+        before=servable).with_id("Resolver.last_blessed")
 
     evaluator = tfx.components.Evaluator(
         examples=examples, model=servable, baseline_model=last_blessed.outputs["model"],
         eval_config=eval_config.make_eval_config(config), example_splits=eval_config.SPLITS,
         module_path=eval_config.MODULE)
 
-    pusher = Pusher(
-        model=servable,
-        model_blessing=evaluator.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(serving))))
+    servable_validator = ServableValidator(servable, examples, config.features, config.serving)
+
+    pusher = Pusher(servable, str(serving), config.serving.versions_kept,
+                    model_blessing=evaluator.outputs["blessing"], infra_blessing=servable_validator.outputs["blessing"])
 
     return tfx.dsl.Pipeline(
         pipeline_name=NAME,
         pipeline_root=str(root),
         metadata_connection_config=metadata,
         components=[example_gen, statistics_gen, schema_gen, example_validator, transform, trainer, index_builder,
-                    last_blessed, evaluator, pusher],
+                    last_blessed, evaluator, servable_validator, pusher],
         enable_cache=True,
         beam_pipeline_args=list(beam_pipeline_args))

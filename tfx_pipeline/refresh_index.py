@@ -1,13 +1,15 @@
 """A new catalogue into service without training: `python -m tfx_pipeline.refresh_index --workdir DIR --catalog FILE`.
 
-Takes the newest model that `run_local` trained in DIR, embeds the items of the catalogue, builds their index and pushes
-the servable to DIR/serving/ulim/<version>/. New items come back at once, items that are gone never; the encoder's
-weights stay as they are, which is checked.
+Takes the newest model that `run_local` trained in DIR, embeds the items of the catalogue, builds their index, validates
+the servable as the pipeline does and pushes it to DIR/serving/ulim/<version>/. New items come back at once, items that
+are gone never; the encoder's weights stay as they are, which is checked. Malformed rows are listed in
+DIR/rejected/refresh.csv. What was read, found and pushed is recorded in the ML Metadata of DIR.
 """
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
 import argparse
+import csv
 import os
 import sys
 import tempfile
@@ -20,41 +22,51 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_transform as tft
 import tf_keras as keras
-from ml_metadata.proto import metadata_store_pb2
+from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
+from serving import warmup
+from serving.histories import read_users
 from serving.refresh import Catalog, Refreshed, Vocabularies, refresh_servable
 from tfx_pipeline import reading, run_summary
-from tfx_pipeline.components.pusher.executor import push
-from tfx_pipeline.config import IngestConfig
+from tfx_pipeline.beam_transforms import REJECTED_HEADER
+from tfx_pipeline.components.pusher.versions import push
+from tfx_pipeline.components.servable_validator import validation
+from tfx_pipeline.components.servable_validator.executor import mark
+from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import NAME
-from tfx_pipeline.run_local import METADATA_FILE, parse_columns
+from tfx_pipeline.refresh_record import recorded
+from tfx_pipeline.run_local import METADATA_FILE, metadata_connection, parse_columns
 from tfx_pipeline.trainer import MODEL_FILE
+from ulim_tf import config as settings
 from ulim_tf import features
 from ulim_tf.model import UlimModel
 
 _NAMED = 5
+_REJECTED = "rejected/refresh.csv"
 _EXAMPLE = """example:
   python -m tfx_pipeline.refresh_index --workdir runs/shop --catalog new_products.csv --columns item_id=product_id
 """
 
 
-class Pushed(NamedTuple):
-    """The version folder, and what became of the catalogue."""
+class Done(NamedTuple):
+    """What came of a refresh."""
 
-    version: Path
-    report: Refreshed
+    version: Path | None  # the version folder; None if the gate refused the servable
+    report: Refreshed  # what became of the catalogue
+    validation: validation.Validation
 
 
-def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str],
-            progress: Callable[[str], None] = lambda _: None) -> Pushed:
-    """Pushes a servable of the newest trained model with another catalogue.
+def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: PipelineConfig = PipelineConfig(),
+            progress: Callable[[str], None] = lambda _: None) -> Done:
+    """Pushes a servable of the newest trained model with another catalogue, if it passes the gate.
 
     Args:
         workdir: of a run of `run_local`.
         catalog: file or glob; everything that is on offer, with the columns of `features.item_content` if the model
             reads them.
         columns: standard column name -> name in the catalogue.
+        config: its sections `ingest`, for malformed rows, and `serving` count.
         progress: is told what begins.
 
     Raises:
@@ -68,30 +80,40 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str],
     progress(f"loading {model_file}")
     model = keras.models.load_model(model_file, compile=False)
     progress(f"reading {catalog}")
-    rows = _read(catalog, columns, model)
+    rows = _read(catalog, columns, model, workdir / _REJECTED, config.ingest.max_rejected_share)
     vocabularies = tft.TFTransformOutput(str(outputs["transform_graph"]))
-    with tempfile.TemporaryDirectory(prefix=".refresh-", dir=workdir) as folder:
-        report = refresh_servable(model, Vocabularies(*(
-            vocabularies.vocabulary_file_by_name(name) for name in (
+    held_out = sorted(map(str, outputs["examples"].glob(f"Split-{features.SPLIT_EVAL}/*")))
+    read = {name: outputs[name] for name in ("model", "transform_graph", "examples")}
+    with (recorded(metadata_connection(workdir), read, {"catalog": os.path.abspath(catalog)}) as made,
+          tempfile.TemporaryDirectory(prefix=".refresh-", dir=workdir) as folder):
+        servable = f"{folder}/servable"
+        report = refresh_servable(
+            model, Vocabularies(*(vocabularies.vocabulary_file_by_name(name) for name in (
                 features.ITEM_VOCABULARY, features.CATEGORY_VOCABULARY, features.CONTENT_VOCABULARY,
-                features.PROFILE_VOCABULARY))), rows, f"{folder}/servable", progress)
-        version = push(f"{folder}/servable", str(workdir / "serving" / NAME))
-    return Pushed(Path(version), report)
+                features.PROFILE_VOCABULARY))), rows, servable, progress,
+            warmup.choose(user.history for user in read_users(held_out, model.settings.features)))
+        found = validation.validate(servable, model.settings.features,
+                                    dict(zip(rows.item_id, rows.category_id)).items(), config.serving, progress)
+        made["blessing"] = _blessing(found, workdir / "pipeline" / "IndexRefresh" / "blessing")
+        if not found.blessed:
+            return Done(None, report, found)
+        version = push(servable, str(workdir / "serving" / NAME), config.serving.versions_kept)
+        made["pushed_model"] = _pushed(version)
+    return Done(Path(version), report, found)
 
 
 def _trained(workdir: Path) -> dict[str, Path]:
-    """Folders of the model and of its vocabularies, by the names of the steps' outputs."""
+    """Folders of the model, its vocabularies and its examples, by the names of the steps' outputs."""
     remedy = "Give the --workdir of a finished `python -m tfx_pipeline.run_local`."
     metadata = workdir / METADATA_FILE
     if not metadata.is_file():
         raise ValueError(f"--workdir must be one that run_local trained a model in, but {workdir} has no "
                          f"{METADATA_FILE}. {remedy}")
-    outputs = run_summary.newest_trained(metadata_store_pb2.ConnectionConfig(
-        sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
-            filename_uri=str(metadata), connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READONLY)))
-    if outputs is None:
+    run = run_summary.newest(metadata_connection(workdir), "Trainer")
+    if run is None:
         raise ValueError(f"--workdir must be one that run_local trained a model in, but no Trainer of {workdir} ever "
                          f"finished. {remedy}")
+    outputs = {name: folder for step in run.steps for name, folder in step.outputs.items()}
     gone = [folder for folder in (outputs["model"], outputs["transform_graph"]) if not folder.is_dir()]
     if gone:
         raise ValueError(f"--workdir must hold what its {METADATA_FILE} names, but {gone[0]} is gone. Was it moved "
@@ -99,7 +121,8 @@ def _trained(workdir: Path) -> dict[str, Path]:
     return outputs
 
 
-def _read(catalog: str, columns: Mapping[str, str], model: UlimModel) -> Catalog:
+def _read(catalog: str, columns: Mapping[str, str], model: UlimModel, rejected_file: Path, most: float) -> Catalog:
+    """The good rows; the malformed ones go into a file, of which there is none without them."""
     source = reading.find(reading.CATALOG, os.path.abspath(catalog), columns, model.settings.features.item_content)
     parts, rejected = [], []
     for file in source.files:
@@ -107,19 +130,49 @@ def _read(catalog: str, columns: Mapping[str, str], model: UlimModel) -> Catalog
             parts.append(Catalog(rows.item_id.decode(), rows.category_id.decode(), rows.content.decode()))
             rejected += malformed
     rows = Catalog(*map(np.concatenate, zip(*parts))) if parts else Catalog(*(np.zeros(0, object) for _ in range(3)))
-    read, most = len(rows.item_id) + len(rejected), IngestConfig().max_rejected_share
+    read = len(rows.item_id) + len(rejected)
+    rejected_file.unlink(missing_ok=True)
     if rejected:
+        _write_rejected(rejected, rejected_file)
         found = (f"{len(rejected):,} of {read:,} rows of --catalog {catalog} are malformed: {_counted(rejected)}. The "
-                 f"first is row {rejected[0].row} of {rejected[0].file}: {rejected[0].raw}")
+                 f"first is row {rejected[0].row} of {rejected[0].file}: {rejected[0].raw}. All are listed in "
+                 f"{rejected_file}")
         if len(rejected) > most * read:
-            raise ValueError(f"{found}. At most {most:.0%} may be. Correct them, or map the right columns with "
-                             "--columns.")
+            raise ValueError(f"{found}. At most {most:.0%} may be. Correct them, map the right columns with "
+                             "--columns, or raise ingest.max_rejected_share.")
         print(found, flush=True)
     return rows if model.content else rows._replace(content=None)
 
 
+def _write_rejected(rejected: Sequence[reading.Rejected], to: Path) -> None:
+    to.parent.mkdir(exist_ok=True)
+    with open(to, "w", newline="", encoding="utf-8") as file:
+        file.write(REJECTED_HEADER + "\n")
+        csv.writer(file, lineterminator="\n").writerows(rejected)
+
+
 def _counted(rejected: Sequence[reading.Rejected]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in Counter(row.reason for row in rejected).items())
+
+
+def _blessing(found: validation.Validation, among: Path) -> standard_artifacts.InfraBlessing:
+    """As ServableValidator's, in a new folder."""
+    among.mkdir(parents=True, exist_ok=True)
+    blessing = standard_artifacts.InfraBlessing()
+    blessing.uri = tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=among)
+    validation.write(found, blessing.uri)
+    mark(blessing, found.blessed)
+    return blessing
+
+
+def _pushed(version: str) -> standard_artifacts.PushedModel:
+    """As the Pusher's."""
+    pushed = standard_artifacts.PushedModel()
+    pushed.uri = version
+    pushed.set_int_custom_property("pushed", 1)
+    pushed.set_string_custom_property("pushed_destination", version)
+    pushed.set_string_custom_property("pushed_version", os.path.basename(version))
+    return pushed
 
 
 def told(report: Refreshed) -> str:
@@ -139,7 +192,8 @@ def told(report: Refreshed) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit code: 0 pushed, 1 the check of the weights failed, 2 an argument is wrong."""
+    """The command; returns its exit code: 0 pushed, 1 the check of the weights failed, 2 an argument is wrong, 3 the
+    gate refused the servable."""
     parser = argparse.ArgumentParser("python -m tfx_pipeline.refresh_index", description=__doc__.split("\n")[0],
                                      epilog=_EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="of a finished run of run_local")
@@ -148,6 +202,7 @@ def main(argv: list[str] | None = None) -> int:
                              "CSV(.gz), Parquet or TFRecord")
     parser.add_argument("--columns", default="", metavar="STANDARD=NAME,...",
                         help="how the catalogue calls the standard columns")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of settings; ingest and serving count")
     args = parser.parse_args(argv)
     start = time.monotonic()
 
@@ -155,12 +210,16 @@ def main(argv: list[str] | None = None) -> int:
         print(f"[{time.monotonic() - start:5.0f} s] {what}", flush=True)
 
     try:
-        version, report = refresh(workdir=args.workdir, catalog=args.catalog, columns=parse_columns(args.columns),
-                                  progress=progress)
+        config = settings.load(PipelineConfig, args.config) if args.config else PipelineConfig()
+        version, report, found = refresh(workdir=args.workdir, catalog=args.catalog,
+                                         columns=parse_columns(args.columns), config=config, progress=progress)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}\nNothing was pushed.", file=sys.stderr)
         return 1 if isinstance(error, RuntimeError) else 2
     print(told(report))
+    if not version:
+        print("\n".join(f"not blessed: {fault}" for fault in found.faults()) + "\nNothing was pushed.", file=sys.stderr)
+        return 3
     progress(f"pushed {version}")
     return 0
 

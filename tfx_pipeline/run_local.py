@@ -57,9 +57,7 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         PipelineFailed: a step failed; nothing was pushed.
     """
     workdir = workdir.absolute()
-    connection = metadata_store_pb2.ConnectionConfig(sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
-        filename_uri=str(workdir / METADATA_FILE),
-        connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE))
+    connection = metadata_connection(workdir)
     pipeline = create_pipeline(
         events=os.path.abspath(events), catalog=catalog and os.path.abspath(catalog),
         users=users and os.path.abspath(users), columns=columns,
@@ -76,6 +74,13 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         summary = run_summary.read(connection)
     print(run_summary.table(summary), flush=True)
     return summary
+
+
+def metadata_connection(workdir: Path) -> metadata_store_pb2.ConnectionConfig:
+    """To the ML Metadata store of a work directory, which is made if missing."""
+    return metadata_store_pb2.ConnectionConfig(sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
+        filename_uri=str(workdir / METADATA_FILE),
+        connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE))
 
 
 class _logged_to(logging.Handler):

@@ -10,9 +10,11 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.orchestration import metadata
 
-from tfx_pipeline.components.event_example_gen.executor import REJECTED_FILE, SUMMARY_FILE
+from tfx_pipeline.components.event_example_gen.executor import REJECTED_FILE, SUMMARY_FILE, settings_of
+from tfx_pipeline.components.servable_validator import validation
 from tfx_pipeline.evaluation import results
 from ulim_tf import features
+from ulim_tf.config import FeaturesConfig
 
 
 class Step(NamedTuple):
@@ -24,6 +26,7 @@ class Step(NamedTuple):
     seconds: float
     outputs: dict[str, Path]  # output name -> folder of the artifact
     pushed: Path | None  # version folder, of the Pusher alone
+    properties: dict[str, str]  # those arguments of the component that are texts
 
 
 class Run(NamedTuple):
@@ -42,6 +45,12 @@ class Run(NamedTuple):
         return [f"{step.name}: {reason}" for step in self.steps if step.name in _GATES
                 for reason in _GATES[step.name](step)]
 
+    @property
+    def features_config(self) -> FeaturesConfig:
+        """What the examples were made to hold."""
+        ingest = next(step for step in self.steps if "examples" in step.outputs)
+        return FeaturesConfig(**settings_of(ingest.properties)["features"])
+
     def example_files(self, split: str) -> list[str]:
         """TFRecord files of a split of the examples, as they were before Transform."""
         examples = next(step.outputs["examples"] for step in self.steps if "examples" in step.outputs)
@@ -57,16 +66,17 @@ def read(connection: metadata_store_pb2.ConnectionConfig) -> Run:
     return next(_runs(connection))
 
 
-def newest_trained(connection: metadata_store_pb2.ConnectionConfig) -> dict[str, Path] | None:
-    """The outputs, name -> folder, of the newest run whose Trainer finished; None if there is no such run.
+def newest(connection: metadata_store_pb2.ConnectionConfig, step: str) -> Run | None:
+    """The newest run that a step finished in, with its finished steps; None if there is no such run.
 
     Args:
         connection: as of `read`.
+        step: name of a component.
     """
     for run in _runs(connection):
-        finished = [step for step in run.steps if step.finished]
-        if any(step.name == "Trainer" for step in finished):
-            return {name: folder for step in finished for name, folder in step.outputs.items()}
+        finished = Run([one for one in run.steps if one.finished])
+        if any(one.name == step for one in finished.steps):
+            return finished
     return None
 
 
@@ -95,7 +105,9 @@ def _step(store, name: str, execution: metadata_store_pb2.Execution) -> Step:
                                                 metadata_store_pb2.Execution.CACHED),
         seconds=(execution.last_update_time_since_epoch - execution.create_time_since_epoch) / 1000,
         outputs={key: Path(artifact.uri) for key, artifact in outputs.items()},
-        pushed=Path(pushed[0]) if pushed else None)
+        pushed=Path(pushed[0]) if pushed else None,
+        properties={key: value.string_value for key, value in execution.custom_properties.items()
+                    if value.WhichOneof("value") == "string_value"})
 
 
 def table(run: Run) -> str:
@@ -147,10 +159,17 @@ def _evaluation(step: Step) -> str:
     return told + ("blessed" if verdict.blessed else f"not blessed: {'; '.join(verdict.reasons)}")
 
 
+def _validation(step: Step) -> str:
+    found = validation.read(str(step.outputs["blessing"]))
+    told = ", ".join(f"{check.name} {check.told}" for check in found.checks if check.passed)
+    return told + "".join(f"; not blessed: {fault}" for fault in found.faults())
+
+
 _LOOKED_UP = ("Resolver",)  # these do nothing but find artifacts of earlier runs
 
 _GATES: dict[str, Callable[[Step], list[str]]] = {
     "Evaluator": lambda step: results.read_verdict(step.outputs["evaluation"]).reasons,
+    "ServableValidator": lambda step: validation.read(str(step.outputs["blessing"])).faults(),
 }
 
 _RESULTS: dict[str, Callable[[Step], str]] = {
@@ -159,5 +178,6 @@ _RESULTS: dict[str, Callable[[Step], str]] = {
     "Transform": _vocabularies,
     "IndexBuilder": _servable_size,
     "Evaluator": _evaluation,
+    "ServableValidator": _validation,
     "Pusher": lambda step: str(step.pushed or "nothing pushed"),
 }

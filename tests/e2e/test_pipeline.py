@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 STEPS = ["EventExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform", "Trainer", "IndexBuilder",
-         "Evaluator", "Pusher"]
+         "Evaluator", "ServableValidator", "Pusher"]
 
 # What a stranger has: TensorFlow Serving's stubs and TensorFlow, nothing of this project.
 STOCK_CLIENT = textwrap.dedent("""
@@ -65,8 +65,8 @@ def server(pipeline_run):
 
 
 def test_the_run_tells_each_step_and_pushes_one_version(pipeline_run):
-    for step in STEPS:
-        assert re.search(rf"^\[\d+/10\] {step}$", pipeline_run.output, re.MULTILINE), step
+    for number, step in enumerate(STEPS, 1):
+        assert f"[{number}/{len(STEPS)}] {step}\n" in pipeline_run.output
         assert re.search(rf"^{step} +\d+\.\d ", pipeline_run.output, re.MULTILINE), step
     assert f"{len(pipeline_run.events):,} of {len(pipeline_run.events):,} rows kept, 60 users" in pipeline_run.output
     [version] = pipeline_run.versions()
@@ -114,6 +114,18 @@ def test_a_second_run_is_taken_from_the_cache_and_pushes_nothing(pipeline_run):
     assert pipeline_run.versions() == before
 
 
+def test_all_users_are_recommended_to_in_parquet(pipeline_run, tmp_path):
+    done = subprocess.run([sys.executable, "-m", "tfx_pipeline.batch_inference", "--workdir", str(pipeline_run.workdir),
+                           "--output", str(tmp_path / "all")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
+    assert done.returncode == 0, done.stdout
+    rows = pd.read_parquet(tmp_path / "all")
+    category = dict(zip(pipeline_run.catalog.item_id, pipeline_run.catalog.category_id))
+    assert 0 < len(rows) <= 60 and rows.user_id.is_unique and set(rows.user_id) <= set(pipeline_run.events.user_id)
+    for row in rows.itertuples():
+        assert len(set(row.item_id)) == 100 and [category[item] for item in row.item_id] == row.category_id.tolist()
+
+
 def test_a_new_catalogue_is_served_without_training(pipeline_run, tmp_path):
     """Last, since it pushes a version."""
     sold = pipeline_run.events.item_id.value_counts().index
@@ -128,3 +140,4 @@ def test_a_new_catalogue_is_served_without_training(pipeline_run, tmp_path):
     assert f"{len(changed):,} items can be answered: 1 are new, 0 have another category" in done.stdout
     [version] = set(pipeline_run.versions()) - set(before)
     assert done.stdout.splitlines()[-1].endswith(f"pushed {version}")
+    assert {file.name for file in (version / "assets.extra").iterdir()} == {"tf_serving_warmup_requests"}

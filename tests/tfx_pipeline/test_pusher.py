@@ -1,10 +1,14 @@
+import json
 import shutil
+import threading
+from pathlib import Path
 
 import pytest
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
+from tfx_pipeline.components.pusher import versions
 from tfx_pipeline.components.pusher.executor import Executor
 
 
@@ -18,14 +22,19 @@ def push(tmp_path):
     (serving / "saved_model.pb").write_text("graph")
     (serving / "variables" / "variables.index").write_text("index")
 
-    def run():
+    def run(kept=5, blessed=None):
         pushed = standard_artifacts.PushedModel()
         pushed.uri = str(tmp_path / "pushed")
         shutil.rmtree(pushed.uri, ignore_errors=True)
         destination = pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "base")))
-        Executor().Do({"model": [model]}, {"pushed_model": [pushed]},
-                      {"push_destination": proto_utils.proto_to_json(destination)})
+        inputs = {"model": [model]}
+        if blessed is not None:
+            inputs["infra_blessing"] = [standard_artifacts.InfraBlessing()]
+            inputs["infra_blessing"][0].set_int_custom_property("blessed", int(blessed))
+        Executor().Do(inputs, {"pushed_model": [pushed]}, {
+            "push_destination": proto_utils.proto_to_json(destination),
+            "custom_config": json.dumps({"versions_kept": kept})})
         return pushed
 
     return run
@@ -60,3 +69,62 @@ def test_an_interrupted_push_leaves_no_version_and_the_next_one_tidies_up(push, 
     pushed = push()
     assert [path.name for path in (tmp_path / "base").iterdir()] == [
         pushed.get_string_custom_property("pushed_version")]
+
+
+def test_a_servable_that_is_not_blessed_is_not_pushed(push, tmp_path):
+    pushed = push(blessed=False)
+    assert list((tmp_path / "base").iterdir()) == [] and pushed.get_int_custom_property("pushed") == 0
+    assert not pushed.has_custom_property("pushed_destination")
+    assert push(blessed=True).get_int_custom_property("pushed") == 1
+
+
+def test_the_newest_versions_stay_and_the_new_one_is_the_newest_of_them(push, tmp_path):
+    """Numbers that a clock has not reached yet are followed, or the new version would not be served."""
+    for number in (2, 3, 9_999_999_998, 10):
+        shutil.copytree(tmp_path / "model" / "Format-Serving", tmp_path / "base" / str(number))
+    (tmp_path / "base" / "notes").mkdir()
+    pushed = push(kept=3)
+    assert pushed.get_string_custom_property("pushed_version") == "9999999999"
+    assert {path.name for path in (tmp_path / "base").iterdir()} == {"10", "9999999998", "9999999999", "notes"}
+    assert {path.name for path in (push(kept=1) and tmp_path / "base").iterdir()} == {"10000000000", "notes"}
+
+
+def test_a_reader_never_sees_half_a_version(tmp_path):
+    """A reader reads the newest and the oldest version over and over, while versions come, come back and go."""
+    parts = {f"variables/part-{part}": bytes([part]) * 1000 for part in range(20)} | {"saved_model.pb": b"graph"}
+    base, done, seen, halves = tmp_path / "base", threading.Event(), set(), []
+
+    def read_over_and_over() -> None:
+        while not done.is_set():
+            there = versions.numbers(str(base))
+            for number in {*there[:1], *there[-1:]}:
+                folder = Path(versions.folder_of(str(base), number))
+                found = {}
+                for name in parts:
+                    try:
+                        found[name] = (folder / name).read_bytes()
+                    except FileNotFoundError:
+                        if folder.exists():
+                            halves.append(f"{folder.name} has no {name}")
+                        break
+                else:
+                    seen.add(number)
+                    halves.extend(f"{folder.name}/{name} is {len(found[name])} bytes" for name in parts
+                                  if found[name] != parts[name])
+
+    reader = threading.Thread(target=read_over_and_over)
+    reader.start()
+    try:
+        for number in range(150):
+            for name, content in parts.items():
+                file = tmp_path / f"servable-{number}" / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+            versions.push(str(tmp_path / f"servable-{number}"), str(base), kept=3)
+            if number % 5 == 4:
+                versions.publish_again(str(base), versions.numbers(str(base))[-1])
+    finally:
+        done.set()
+        reader.join()
+    assert not halves
+    assert len(seen) > 20 and all(path.name.isdecimal() for path in base.iterdir())

@@ -8,8 +8,10 @@ import tensorflow as tf
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
+from tests.serving import in_process
 from tests.ulim_tf.examples import item_categories
 from tfx_pipeline import refresh_index
+from tfx_pipeline.components.servable_validator import validation
 from ulim_tf import config as settings
 from ulim_tf.model import UlimModel
 
@@ -31,7 +33,8 @@ def write_run(workdir, number: int, trainer_state, model: UlimModel | None = Non
     store = metadata_store.MetadataStore(config)
     context_type = store.put_context_type(metadata_store_pb2.ContextType(name="pipeline_run"))
     context = metadata_store_pb2.Context(type_id=context_type, name=f"run {number}")
-    for step, output, state in (("Transform", "transform_graph", metadata_store_pb2.Execution.CACHED),
+    for step, output, state in (("EventExampleGen", "examples", metadata_store_pb2.Execution.CACHED),
+                                ("Transform", "transform_graph", metadata_store_pb2.Execution.CACHED),
                                 ("Trainer", "model", trainer_state)):
         folder = workdir / "pipeline" / step / output / str(number)
         folder.mkdir(parents=True)
@@ -81,7 +84,23 @@ def nothing_is_pushed(workdir):
     assert versions(workdir) == before
 
 
-def test_a_new_version_with_the_new_catalogue(workdir, tmp_path, capsys):
+def newest_record(workdir) -> tuple[str, dict[str, str], dict[str, metadata_store_pb2.Artifact]]:
+    """The state of the newest refresh in ML Metadata, the folders of its inputs by name, and its outputs by name."""
+    store = metadata_store.MetadataStore(metadata_store_pb2.ConnectionConfig(
+        sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(filename_uri=str(workdir / "metadata.sqlite"))))
+    context = max(store.get_contexts_by_type("index_refresh"), key=lambda one: one.id)
+    [execution] = store.get_executions_by_context(context.id)
+    named = {metadata_store_pb2.Event.INPUT: {}, metadata_store_pb2.Event.OUTPUT: {}}
+    for event in store.get_events_by_execution_ids([execution.id]):
+        [artifact] = store.get_artifacts_by_id([event.artifact_id])
+        named[event.type][event.path.steps[0].key] = artifact
+    inputs, outputs = named.values()
+    state = metadata_store_pb2.Execution.State.Name(execution.last_known_state)
+    return state, {name: artifact.uri for name, artifact in inputs.items()}, outputs
+
+
+def test_a_new_version_with_the_new_catalogue(workdir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(validation, "serve", in_process.serve)
     rows = [*CHANGED.to_csv(index=False).splitlines(), "item 40", "no category,"]
     (tmp_path / "products.csv").write_text("\n".join(rows) + "\n")
     (workdir / "serving" / "ulim" / "7").mkdir(parents=True)
@@ -93,6 +112,20 @@ def test_a_new_version_with_the_new_catalogue(workdir, tmp_path, capsys):
     assert "40 items can be answered: 1 are new, 0 have another category than in training\n" in told
     assert "1 trained items are not answered any more\nweights unchanged, sha256 " in told
     assert told.splitlines()[-1].endswith(f"s] pushed {version}")
+    assert (workdir / "rejected" / "refresh.csv").read_text() == (
+        f"file,row,reason,raw\n{tmp_path}/products.csv,41,wrong number of columns,item 40\n"
+        f'{tmp_path}/products.csv,42,missing category_id,'
+        '"{""item_id"": ""no category"", ""category_id"": """"}"\n')
+    state, inputs, outputs = newest_record(workdir)
+    assert state == "COMPLETE" and inputs == {
+        "model": str(workdir / "pipeline" / "Trainer" / "model" / "2"),
+        "transform_graph": str(workdir / "pipeline" / "Transform" / "transform_graph" / "2"),
+        "examples": str(workdir / "pipeline" / "EventExampleGen" / "examples" / "2")}
+    assert outputs.keys() == {"blessing", "pushed_model"}
+    assert outputs["pushed_model"].custom_properties["pushed_destination"].string_value == str(version)
+    assert outputs["blessing"].custom_properties["blessed"].int_value == 1
+    assert [check.name for check in validation.read(outputs["blessing"].uri).checks] == [
+        "load", "signatures", "answers", "ids", "latency"]
     answer = tf.saved_model.load(str(version)).signatures["serving_default"](
         item_id=tf.constant([["item 1", "item 6"]]), timestamp=tf.constant([[1, 2]], tf.int64),
         length=tf.constant([2]), now=tf.constant([0], tf.int64))
@@ -109,6 +142,26 @@ def test_columns_are_mapped_and_parquet_is_read(workdir, tmp_path, monkeypatch):
     for found, name in zip(read[0][:2], ("item_id", "category_id")):
         assert [one.decode() for one in found] == CHANGED[name].tolist()
     assert read[0].content is None
+
+
+@pytest.mark.usefixtures("nothing_is_pushed")
+def test_what_the_gate_refuses_is_not_pushed(workdir, tmp_path, capsys, monkeypatch):
+    CHANGED.to_csv(tmp_path / "products.csv", index=False)
+    (tmp_path / "config.yaml").write_text("serving: {latency_budget_ms: 2.5}")
+    asked = []
+
+    def refuse(servable, features, catalog, config, progress):
+        asked.append((dict(catalog), config.latency_budget_ms))
+        return validation.Validation([validation.Check("load", 0.5, ["it does not load"], "")])
+
+    monkeypatch.setattr(validation, "validate", refuse)
+    assert run(workdir, tmp_path / "products.csv", "--config", str(tmp_path / "config.yaml")) == 3
+    assert capsys.readouterr().err.endswith("not blessed: load: it does not load\nNothing was pushed.\n")
+    assert asked == [({item.encode(): category.encode() for item, category in zip(*CHANGED.to_numpy().T)}, 2.5)]
+    state, _, outputs = newest_record(workdir)
+    assert state == "COMPLETE" and outputs.keys() == {"blessing"}
+    assert outputs["blessing"].custom_properties["blessed"].int_value == 0
+    assert not (workdir / "rejected" / "refresh.csv").exists()  # this catalogue had no malformed row
 
 
 @pytest.mark.usefixtures("nothing_is_pushed")
@@ -139,13 +192,15 @@ def test_a_file_that_is_no_parquet_is_told(workdir, tmp_path, capsys):
 def test_an_interruption_leaves_nothing(workdir, tmp_path, monkeypatch):
     CHANGED.to_csv(tmp_path / "products.csv", index=False)
 
-    def half(model, names, rows, directory, _):
+    def half(model, names, rows, directory, *_):
         Path(directory).mkdir()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(refresh_index, "refresh_servable", half)
     with pytest.raises(KeyboardInterrupt):
         run(workdir, tmp_path / "products.csv")
+    state, _, outputs = newest_record(workdir)
+    assert state == "FAILED" and not outputs
 
 
 def test_a_work_directory_without_a_model_is_told(tmp_path, capsys):

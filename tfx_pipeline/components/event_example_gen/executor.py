@@ -5,6 +5,7 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 import itertools
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -47,7 +48,7 @@ class EventExampleGenExecutor(BaseExampleGenExecutor):
         """
         inputs = example_gen_pb2.Input()
         proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], inputs)
-        settings = _settings(exec_properties)
+        settings = settings_of(exec_properties)
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         features_config = FeaturesConfig(**settings["features"])
         describing = {reading.CATALOG: features_config.item_content, reading.USERS: features_config.user_profile}
@@ -83,7 +84,7 @@ class EventExampleGenExecutor(BaseExampleGenExecutor):
             outputs[REJECTED] | "WriteRejected" >> _write_lines(
                 os.path.join(examples.uri, REJECTED_FILE), header=REJECTED_HEADER, skip_if_empty=True)
 
-        settings = _settings(exec_properties)
+        settings = settings_of(exec_properties)
         component_dir = os.path.dirname(os.path.dirname(examples.uri))
         rejected_dir = settings["rejected_dir"] or os.path.join(component_dir, REJECTED)
         with fileio.open(os.path.join(examples.uri, SUMMARY_FILE)) as file:
@@ -124,8 +125,8 @@ def check(summary: dict[str, Any], directory: str, rejected_dir: str, config: In
             "Lower ingest.holdout_days, or use a longer log.")
 
 
-def _settings(exec_properties: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of the component."""
+def settings_of(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the component, from the properties of its execution."""
     config, packed = example_gen_pb2.CustomConfig(), wrappers_pb2.StringValue()
     proto_utils.json_to_proto(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], config)
     config.custom_config.Unpack(packed)

@@ -4,7 +4,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
-from tfx_pipeline.components.index_builder.executor import MODEL, SERVABLE, TRANSFORM_GRAPH, Executor
+from tfx_pipeline.components.index_builder.executor import EXAMPLES, MODEL, SERVABLE, TRANSFORM_GRAPH, Executor
 
 
 class IndexBuilderSpec(component_spec.ComponentSpec):
@@ -14,6 +14,7 @@ class IndexBuilderSpec(component_spec.ComponentSpec):
     INPUTS = {
         MODEL: component_spec.ChannelParameter(type=standard_artifacts.Model),
         TRANSFORM_GRAPH: component_spec.ChannelParameter(type=standard_artifacts.TransformGraph),
+        EXAMPLES: component_spec.ChannelParameter(type=standard_artifacts.Examples, optional=True),
     }
     OUTPUTS = {SERVABLE: component_spec.ChannelParameter(type=standard_artifacts.Model)}
 
@@ -24,11 +25,15 @@ class IndexBuilder(base_component.BaseComponent):
     Args:
         model: of the Trainer.
         transform_graph: whose vocabularies the model was trained with.
+        examples: as they were before Transform, whose held-out users the warm-up requests ask about; None makes such
+            requests up.
     """
 
     SPEC_CLASS = IndexBuilderSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, model: types.BaseChannel, transform_graph: types.BaseChannel):
+    def __init__(self, model: types.BaseChannel, transform_graph: types.BaseChannel,
+                 examples: types.BaseChannel | None = None):
         super().__init__(IndexBuilderSpec(
-            model=model, transform_graph=transform_graph, servable=types.Channel(type=standard_artifacts.Model)))
+            model=model, transform_graph=transform_graph, examples=examples,
+            servable=types.Channel(type=standard_artifacts.Model)))

@@ -1,12 +1,26 @@
-"""The Pusher of TFX with an executor that is atomic."""
+"""The Pusher of TFX with an executor that is atomic and keeps some versions."""
 
+from tfx import types
 from tfx import v1 as tfx
 from tfx.dsl.components.base import executor_spec
 
-from tfx_pipeline.components.pusher.executor import Executor
+from tfx_pipeline.components.pusher.executor import VERSIONS_KEPT, Executor
 
 
 class Pusher(tfx.components.Pusher):
-    """Pushes a servable into a model base path; arguments as in TFX."""
+    """Pushes a servable into a model base path, if all its blessings say so, and removes the oldest versions.
+
+    Args:
+        model: the servable.
+        base_path: model base path.
+        versions_kept: versions that stay, with the new one.
+        blessings: by the names of TFX's Pusher, `model_blessing` and `infra_blessing`.
+    """
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(self, model: types.BaseChannel, base_path: str, versions_kept: int, **blessings: types.BaseChannel):
+        super().__init__(
+            model=model, **blessings, custom_config={VERSIONS_KEPT: versions_kept},
+            push_destination=tfx.proto.PushDestination(
+                filesystem=tfx.proto.PushDestination.Filesystem(base_directory=base_path)))

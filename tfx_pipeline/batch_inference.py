@@ -1,0 +1,135 @@
+"""Recommendations for all users into Parquet: `python -m tfx_pipeline.batch_inference --workdir DIR --output DIR`.
+
+Asks the servable that is served from DIR/serving/ulim about every user of the newest run of `run_local`, up to the
+run's cut, and writes a row each: user_id, now, and the lists item_id, score, category_id and channel, best first. They
+equal the answers of a server, bit for bit.
+"""
+
+import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.metrics import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from tfx_pipeline import run_summary
+from tfx_pipeline.batch_recommendations import SCHEMA, USERS, Recommend
+from tfx_pipeline.components.pusher import versions
+from tfx_pipeline.pipeline import NAME
+from tfx_pipeline.run_local import METADATA_FILE, metadata_connection
+from ulim_tf import features
+
+_REMEDY = "Give the --workdir of a finished `python -m tfx_pipeline.run_local`."
+_EXAMPLES = """examples:
+  python -m tfx_pipeline.batch_inference --workdir runs/shop --output recommendations
+  python -m tfx_pipeline.batch_inference --workdir runs/shop --output recommendations --now 1767225600 \\
+      --beam_pipeline_args="--direct_running_mode=multi_processing --direct_num_workers=2"
+"""
+
+
+def infer(*, workdir: Path, output: Path, servable: Path | None = None, now: int = 0,
+          beam_pipeline_args: Sequence[str] = (), progress: Callable[[str], None] = lambda _: None) -> int:
+    """Writes a folder of Parquet files, whole or not at all.
+
+    Args:
+        workdir: of a run of `run_local`.
+        output: the folder; must not exist.
+        servable: version folder to ask; None is the newest in the workdir.
+        now: the moment that is asked about, unix seconds; 0 means the time of each user's newest event.
+        beam_pipeline_args: flags of Beam.
+        progress: is told what begins.
+
+    Returns:
+        how many users were answered.
+
+    Raises:
+        ValueError: an argument is wrong, or there is no run or no servable. Nothing was written.
+    """
+    workdir, output = workdir.absolute(), output.absolute()
+    if output.exists():
+        raise ValueError(f"--output must not exist yet, got {output}. Name a new folder, or remove this one.")
+    servable = (servable or _served(workdir)).absolute()
+    if not (servable / "saved_model.pb").is_file():
+        raise ValueError(f"--servable must be a folder with a saved_model.pb, got {servable}. "
+                         f"Name one of {workdir / 'serving' / NAME}.")
+    if not (workdir / METADATA_FILE).is_file():
+        raise ValueError(f"--workdir must be one that run_local read a log in, but {workdir} has no {METADATA_FILE}. "
+                         f"{_REMEDY}")
+    run = run_summary.newest(metadata_connection(workdir), "EventExampleGen")
+    if run is None:
+        raise ValueError(f"--workdir must be one that run_local read a log in, but no EventExampleGen of {workdir} "
+                         f"ever finished. {_REMEDY}")
+    config = run.features_config
+    files = run.example_files(features.SPLIT_TRAIN)
+    progress(f"asking {servable} about the users of {Path(files[0]).parent}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    try:
+        pipeline = beam.Pipeline(options=PipelineOptions(list(beam_pipeline_args)))
+        (pipeline
+         | "Files" >> beam.Create(files)
+         | "Reshuffle" >> beam.Reshuffle()
+         | "Read" >> beam.io.ReadAllFromTFRecord()
+         | "Spread" >> beam.Reshuffle()
+         | "Recommend" >> Recommend(str(servable), config, now)
+         | "Write" >> beam.io.WriteToParquet(os.path.join(unfinished, "part"), SCHEMA, file_name_suffix=".parquet",
+                                             codec="zstd"))
+        result = pipeline.run()
+        result.wait_until_finish()
+        counters = result.metrics().query(MetricsFilter().with_name(USERS))["counters"]
+        unfinished.chmod(0o755)  # mkdtemp's are for its user alone
+        unfinished.rename(output)
+    except BaseException:
+        shutil.rmtree(unfinished)
+        raise
+    return sum(counter.result for counter in counters)
+
+
+def _served(workdir: Path) -> Path:
+    base = workdir / "serving" / NAME
+    there = versions.numbers(str(base))
+    if not there:
+        raise ValueError(f"--workdir must be one that a servable was pushed in, but {base} has no version. {_REMEDY}")
+    return Path(versions.folder_of(str(base), there[0]))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code: 0 written, 1 a step failed, 2 an argument is wrong."""
+    parser = argparse.ArgumentParser("python -m tfx_pipeline.batch_inference", description=__doc__.split("\n")[0],
+                                     epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="of a finished run of run_local")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to make")
+    parser.add_argument("--servable", type=Path, metavar="DIR",
+                        help="version folder to ask; the newest in the workdir if absent")
+    parser.add_argument("--now", type=int, default=0, metavar="SECONDS",
+                        help="request time, unix seconds; 0: the time of each user's newest event")
+    parser.add_argument("--beam_pipeline_args", default="", metavar='"--FLAG=VALUE ..."', help="flags of Beam")
+    args = parser.parse_args(argv)
+    start = time.monotonic()
+
+    def progress(what: str) -> None:
+        print(f"[{time.monotonic() - start:5.0f} s] {what}", flush=True)
+
+    try:
+        users = infer(workdir=args.workdir, output=args.output, servable=args.servable, now=args.now,
+                      beam_pipeline_args=args.beam_pipeline_args.split(), progress=progress)
+    except ValueError as error:
+        print(f"error: {error}\nNothing was written.", file=sys.stderr)
+        return 2
+    except Exception as error:  # whatever a worker raises, Beam raises as it likes
+        print(f"error: {error}\nNothing was written.", file=sys.stderr)
+        return 1
+    progress(f"wrote the recommendations of {users:,} users to {args.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
