@@ -13,8 +13,8 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-STEPS = ["EventExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform", "Trainer", "IndexBuilder",
-         "Pusher"]
+STEPS = ["EventExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform", "Trainer",
+         "IndexBuilder", "Pusher"]
 
 # What a stranger has: TensorFlow Serving's stubs and TensorFlow, nothing of this project.
 STOCK_CLIENT = textwrap.dedent("""
@@ -66,7 +66,7 @@ def server(pipeline_run):
 
 def test_the_run_tells_each_step_and_pushes_one_version(pipeline_run):
     for number, step in enumerate(STEPS, 1):
-        assert f"[{number}/8] {step}\n" in pipeline_run.output
+        assert f"[{number}/{len(STEPS)}] {step}\n" in pipeline_run.output
         assert re.search(rf"^{step} +\d+\.\d ", pipeline_run.output, re.MULTILINE), step
     assert f"{len(pipeline_run.events):,} of {len(pipeline_run.events):,} rows kept, 60 users" in pipeline_run.output
     [version] = pipeline_run.versions()
