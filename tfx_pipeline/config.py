@@ -17,6 +17,32 @@ class IngestConfig(Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class DataGateConfig(Section):
+    """How far the data may be from what is sane, and from the newest earlier run that passed, before a run stops."""
+
+    min_categories: int = setting(2, "categories with events that a log must have; with one there is nothing to "
+                                  "predict", low=1)
+    max_category_share: float = setting(0.9, "share of all events above which one category is everything", low=0.0,
+                                        high=1.0)
+    min_categories_kept: float = setting(0.7, "categories with events, as a share of the earlier run's", low=0.0)
+    max_category_divergence: float = setting(0.05, "Jensen-Shannon divergence, base 2, of the categories' shares of "
+                                             "events from the earlier run's: 0 the same, 1 nothing in common", low=0.0,
+                                             high=1.0)
+    max_history_ratio: float = setting(2.0, "factor by which the median and the 90th percentile of the histories' "
+                                       "lengths may change, either way", low=1.0)
+    rate_days: int = setting(28, "newest days before the held-out time whose events a day are the event rate", low=1)
+    max_rate_ratio: float = setting(2.0, "factor by which the event rate may change, either way", low=1.0)
+    first_year: int = setting(1990, "events before it are taken for a wrong unit or an unset clock", low=1970,
+                              high=2100)
+    max_early_share: float = setting(0.05, "share of such events above which the run stops; fewer are only told",
+                                     low=0.0, high=1.0)
+    max_skew_divergence: float = setting(0.05, "Jensen-Shannon divergence between the splits train and eval that is "
+                                         "told, without stopping", low=0.0, high=1.0)
+    told_share: float = setting(0.05, "share of items with several categories, or of events beyond "
+                                "ingest.max_history, that is told, without stopping", low=0.0, high=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationConfig(Section):
     """What a servable must reach on the held-out users to be pushed. Recall is Recall@R of their next basket."""
 
@@ -43,5 +69,6 @@ class PipelineConfig(UlimConfig):
     """All sections of a run's config file."""
 
     ingest: IngestConfig = IngestConfig()
+    data_gate: DataGateConfig = DataGateConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     serving: PushConfig = PushConfig()

@@ -1,6 +1,7 @@
 """The pipeline as a graph, top to bottom: from an event log to a pushed servable."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,23 +10,26 @@ from tfx import v1 as tfx
 
 from serving.contract import MODEL_NAME
 from tfx_pipeline.blessed_before import BlessedBefore
+from tfx_pipeline.components.data_gate.component import DataGate, DataGateReport
 from tfx_pipeline.components.event_example_gen.component import EventExampleGen
 from tfx_pipeline.components.index_builder.component import IndexBuilder
 from tfx_pipeline.components.pusher.component import Pusher
 from tfx_pipeline.components.servable_validator.component import ServableValidator
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.evaluation import eval_config
+from tfx_pipeline.newest_before import NewestBefore
 from ulim_tf import config as settings
 from ulim_tf import features
 
 NAME = MODEL_NAME  # as a server names what is pushed
+SCHEMA = Path(__file__).with_name("schema.pbtxt")
 
 
 def create_pipeline(*, events: str, catalog: str | None, users: str | None, columns: Mapping[str, str],
-                    root: Path, serving: Path, rejected: Path, config: PipelineConfig,
+                    root: Path, serving: Path, rejected: Path, config: PipelineConfig, schema: Path | None = SCHEMA,
                     metadata: metadata_store_pb2.ConnectionConfig | None = None,
                     beam_pipeline_args: Sequence[str] = ()) -> tfx.dsl.Pipeline:
-    """Declares the pipeline; nothing is read or run.
+    """Declares the pipeline; nothing is run, and nothing read but the schema.
 
     Args:
         events: file or glob of the event log.
@@ -34,8 +38,9 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         columns: standard column name -> name in the log, for those that differ.
         root: where the artifacts go.
         serving: the model base path that finished servables are pushed to.
-        rejected: where malformed rows of a stopped run are kept.
+        rejected: where malformed rows and the data gate's report of a stopped run are kept.
         config: all settings.
+        schema: of the examples; None infers it from them.
         metadata: connection to ML Metadata; an orchestrator may bring its own.
         beam_pipeline_args: for every Beam step.
     """
@@ -44,12 +49,23 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
     examples = example_gen.outputs["examples"]
 
     statistics_gen = tfx.components.StatisticsGen(examples)
-    schema_gen = tfx.components.SchemaGen(statistics_gen.outputs["statistics"], infer_feature_shape=False)
+    if schema:
+        schema_gen = tfx.components.ImportSchemaGen(str(schema))
+        # Else the path alone would be the key of the cache.
+        schema_gen.exec_properties["sha256"] = hashlib.sha256(schema.read_bytes()).hexdigest()
+    else:
+        schema_gen = tfx.components.SchemaGen(statistics_gen.outputs["statistics"], infer_feature_shape=False)
     example_validator = tfx.components.ExampleValidator(
         statistics_gen.outputs["statistics"], schema_gen.outputs["schema"])
+    earlier_gate = tfx.dsl.Resolver(
+        strategy_class=NewestBefore, before=examples, gate=tfx.dsl.Channel(type=DataGateReport)
+    ).with_id("Resolver.earlier_gate")
+    data_gate = DataGate(
+        examples, statistics_gen.outputs["statistics"], schema_gen.outputs["schema"],
+        example_validator.outputs["anomalies"], earlier_gate.outputs["gate"], config.data_gate, str(rejected))
 
     transform = tfx.components.Transform(
-        examples, schema_gen.outputs["schema"],
+        examples, data_gate.outputs["passed_schema"],
         preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
         splits_config=tfx.proto.SplitsConfig(
             analyze=[features.SPLIT_TRAIN, features.SPLIT_CATALOG],
@@ -88,7 +104,7 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         pipeline_name=NAME,
         pipeline_root=str(root),
         metadata_connection_config=metadata,
-        components=[example_gen, statistics_gen, schema_gen, example_validator, transform, trainer, index_builder,
-                    last_blessed, evaluator, servable_validator, pusher],
+        components=[example_gen, statistics_gen, schema_gen, example_validator, earlier_gate, data_gate, transform,
+                    trainer, index_builder, last_blessed, evaluator, servable_validator, pusher],
         enable_cache=True,
         beam_pipeline_args=list(beam_pipeline_args))

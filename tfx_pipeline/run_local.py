@@ -17,12 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from absl import logging as absl_logging
+from google.protobuf import text_format
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
+from tfx.utils import io_utils
 
 from tfx_pipeline import run_summary
 from tfx_pipeline.config import PipelineConfig
-from tfx_pipeline.pipeline import NAME, create_pipeline
+from tfx_pipeline.pipeline import NAME, SCHEMA, create_pipeline
 from ulim_tf import config as settings
 
 METADATA_FILE = "metadata.sqlite"
@@ -38,7 +40,7 @@ class PipelineFailed(RuntimeError):
 
 
 def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir: Path, config: PipelineConfig,
-        users: str | None = None) -> run_summary.Run:
+        users: str | None = None, schema: Path | None = SCHEMA) -> run_summary.Run:
     """Runs the pipeline and prints each step as it starts and a summary at the end.
 
     Args:
@@ -48,6 +50,7 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         workdir: DIR of the module's description; made if missing.
         config: all settings.
         users: file or glob of what describes the users, or None.
+        schema: of the examples; None infers it from them.
 
     Returns:
         What each step did; a gate may have refused the servable, so that nothing was pushed.
@@ -62,10 +65,10 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         events=os.path.abspath(events), catalog=catalog and os.path.abspath(catalog),
         users=users and os.path.abspath(users), columns=columns,
         root=workdir / "pipeline", serving=workdir / "serving" / NAME, rejected=workdir / "rejected", config=config,
-        metadata=connection)
+        schema=schema and schema.absolute(), metadata=connection)
     workdir.mkdir(parents=True, exist_ok=True)
     log = workdir / "pipeline.log"
-    with _logged_to(log, steps=len(pipeline.components)) as progress:
+    with _logged_to(log, steps=sum(not isinstance(one, tfx.dsl.Resolver) for one in pipeline.components)) as progress:
         try:
             tfx.orchestration.LocalDagRunner().run(pipeline)
         except Exception as error:
@@ -129,6 +132,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of settings; the rest keep their defaults")
     parser.add_argument("--columns", default="", metavar="STANDARD=NAME,...",
                         help="how the log calls the standard columns")
+    parser.add_argument("--schema", default=str(SCHEMA), metavar="FILE|inferred",
+                        help="of the examples, a text proto; the package's own by default, 'inferred' makes one from "
+                             "the log itself, which says little about it")
     parser.add_argument("--train_steps", type=int, metavar="N", help="overrides training.steps")
     parser.add_argument("--seed", type=int, metavar="N", help="overrides training.seed and ingest.seed")
     args = parser.parse_args(argv)
@@ -136,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         config = _config(args.config, args.train_steps, args.seed)
         done = run(events=args.events, catalog=args.catalog, columns=parse_columns(args.columns), workdir=args.workdir,
-                   config=config, users=args.users)
+                   config=config, users=args.users, schema=_schema(args.schema))
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -158,6 +164,17 @@ def _config(file: Path | None, train_steps: int | None, seed: int | None) -> Pip
     if seed is not None:
         training, ingest = dataclasses.replace(training, seed=seed), dataclasses.replace(ingest, seed=seed)
     return dataclasses.replace(config, training=training, ingest=ingest)
+
+
+def _schema(text: str) -> Path | None:
+    if text == "inferred":
+        return None
+    try:
+        io_utils.SchemaReader().read(text)
+    except text_format.ParseError as error:
+        raise ValueError(f"--schema takes the text of a tensorflow_metadata Schema, or inferred; {text} is not such a "
+                         f"file: {error}. Start from {SCHEMA}.") from error
+    return Path(text)
 
 
 def parse_columns(text: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.orchestration import metadata
 
+from tfx_pipeline.components.data_gate import report
 from tfx_pipeline.components.event_example_gen.executor import REJECTED_FILE, SUMMARY_FILE, settings_of
 from tfx_pipeline.components.servable_validator import validation
 from tfx_pipeline.evaluation import results
@@ -88,7 +89,7 @@ def _runs(connection: metadata_store_pb2.ConnectionConfig) -> Iterator[Run]:
         for context in sorted(store.get_contexts_by_type("pipeline_run"), key=lambda one: one.id, reverse=True):
             executions = sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)
             yield Run([_step(store, names[execution.type_id], execution) for execution in executions
-                       if names[execution.type_id] not in _LOOKED_UP])
+                       if names[execution.type_id] != "Resolver"])  # it only finds what earlier runs left
 
 
 def _step(store, name: str, execution: metadata_store_pb2.Execution) -> Step:
@@ -115,7 +116,8 @@ def table(run: Run) -> str:
     lines = [f"{'step':<18} {'seconds':>8}  result"]
     for step in run.steps:
         duration = "cached" if step.cached else f"{step.seconds:.1f}"
-        lines.append(f"{step.name:<18} {duration:>8}  {_RESULTS.get(step.name, lambda _: '')(step)}")
+        result = _RESULTS[step.name](step) if step.name in _RESULTS and step.finished else ""
+        lines.append(f"{step.name:<18} {duration:>8}  {result}")
     return "\n".join(lines)
 
 
@@ -136,6 +138,13 @@ def _anomalies(step: Step) -> str:
         anomalies = anomalies_pb2.Anomalies.FromString(file.read_bytes()).anomaly_info
         found.update({name: info.short_description for name, info in anomalies.items()})
     return f"{len(found)} anomalies" + "".join(f"; {name}: {what}" for name, what in found.items())
+
+
+def _gate(step: Step) -> str:
+    found = report.read_report(str(step.outputs["gate"]))
+    told = (f"{len(found.of(report.PASS))} of {len(found.checks)} checks passed, "
+            + ("compared with an earlier run" if found.baseline else "no earlier run to compare with"))
+    return told + "".join(f"; warning: {check.rule}: {check.told}" for check in found.of(report.WARN))
 
 
 def _vocabularies(step: Step) -> str:
@@ -165,8 +174,6 @@ def _validation(step: Step) -> str:
     return told + "".join(f"; not blessed: {fault}" for fault in found.faults())
 
 
-_LOOKED_UP = ("Resolver",)  # these do nothing but find artifacts of earlier runs
-
 _GATES: dict[str, Callable[[Step], list[str]]] = {
     "Evaluator": lambda step: results.read_verdict(step.outputs["evaluation"]).reasons,
     "ServableValidator": lambda step: validation.read(str(step.outputs["blessing"])).faults(),
@@ -175,6 +182,7 @@ _GATES: dict[str, Callable[[Step], list[str]]] = {
 _RESULTS: dict[str, Callable[[Step], str]] = {
     "EventExampleGen": _ingest,
     "ExampleValidator": _anomalies,
+    "DataGate": _gate,
     "Transform": _vocabularies,
     "IndexBuilder": _servable_size,
     "Evaluator": _evaluation,

@@ -13,8 +13,8 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-STEPS = ["EventExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "Transform", "Trainer", "IndexBuilder",
-         "Evaluator", "ServableValidator", "Pusher"]
+STEPS = ["EventExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform", "Trainer",
+         "IndexBuilder", "Evaluator", "ServableValidator", "Pusher"]
 
 # What a stranger has: TensorFlow Serving's stubs and TensorFlow, nothing of this project.
 STOCK_CLIENT = textwrap.dedent("""

@@ -1,0 +1,167 @@
+"""The rules of the data gate: pure functions of counts, each giving `Check`s with a sentence for people.
+
+A rule that compares has no say where there is no earlier run.
+"""
+
+import datetime
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from tfx_pipeline.components.data_gate.report import PASS, STOP, WARN, Check, Profile
+from tfx_pipeline.config import DataGateConfig
+
+_MOVED_SHOWN = 3
+
+
+def absolute_checks(train: Profile, config: DataGateConfig) -> list[Check]:
+    """What holds for any log: some categories, none of them nearly everything, times of this age."""
+    events = sum(train.category_events.values())
+    largest = max(train.category_events, key=lambda category: (train.category_events[category], category))
+    categories, share = len(train.category_events), train.category_events[largest] / events
+    early = sum(count for day, count in train.day_events.items() if day < _first_day(config.first_year))
+    early_share = early / sum(train.day_events.values())
+    oldest = _date(min(train.day_events))
+    return [
+        Check("number of categories", _stop(categories < config.min_categories), categories, config.min_categories,
+              None, "min_categories", f"the log has events in {categories:,} categories"),
+        Check("largest category", _stop(share > config.max_category_share), share, config.max_category_share, None,
+              "max_category_share", f"{largest!r} has {share:.1%} of all events"),
+        Check("early events", STOP if early_share > config.max_early_share else WARN if early else PASS, early_share,
+              config.max_early_share, None, "max_early_share",
+              f"{early_share:.1%} of the events are from before {config.first_year} (data_gate.first_year), the oldest "
+              f"of {oldest}" + (": are the timestamps unix seconds? Days, minutes or hours since 1970 look like this, "
+                                "and so does a clock that was never set" if early else "")),
+    ]
+
+
+def drift_checks(train: Profile, baseline: Profile, config: DataGateConfig) -> list[Check]:
+    """How far a run's split train is from that of an earlier run."""
+    divergence = category_divergence(train, baseline)
+    now, before = len(train.category_events), len(baseline.category_events)
+    rate, rate_before = event_rate(train, config.rate_days), event_rate(baseline, config.rate_days)
+    return [
+        Check("category drift", _stop(divergence > config.max_category_divergence), divergence,
+              config.max_category_divergence, None, "max_category_divergence",
+              f"the categories' shares of events are {divergence:.3f} from the earlier run's (Jensen-Shannon "
+              f"divergence: 0 the same, 1 nothing in common); {_moved(train, baseline)}"),
+        Check("categories kept", _stop(now < config.min_categories_kept * before), now / before,
+              config.min_categories_kept, 1.0, "min_categories_kept",
+              f"{now:,} categories have events, {before:,} had in the earlier run"),
+        *(_ratio_check(f"history length, {name}", history_length(train, quantile), history_length(baseline, quantile),
+                       config.max_history_ratio, "max_history_ratio",
+                       f"{name} of the histories is {{:,.0f}} events long, and was {{:,.0f}} in the earlier run")
+          for name, quantile in (("the median", 0.5), ("the 90th percentile", 0.9))),
+        _ratio_check("event rate", rate, rate_before, config.max_rate_ratio, "max_rate_ratio",
+                     f"the newest {config.rate_days} days before the held-out time have {{:,.1f}} events a day, and "
+                     "had {:,.1f} in the earlier run"),
+    ]
+
+
+def skew_checks(train: Profile, held_out: Profile, config: DataGateConfig) -> list[Check]:
+    """How far the users that a model is evaluated on are from those that it is trained on; none of it stops a run."""
+    if not held_out.category_events:
+        return []
+    divergence = category_divergence(held_out, train)
+    return [Check("category skew", WARN if divergence > config.max_skew_divergence else PASS, divergence,
+                  config.max_skew_divergence, None, "max_skew_divergence",
+                  f"the categories' shares of events in split eval are {divergence:.3f} from those in split train "
+                  f"(Jensen-Shannon divergence); {_moved(held_out, train)}")]
+
+
+def ingest_checks(summary: Mapping[str, Any], config: DataGateConfig) -> list[Check]:
+    """What the ingest put right and a person may want to know; none of it stops a run.
+
+    Args:
+        summary: `ingest_summary.json`.
+        config: gives the share that is told.
+    """
+    kept = (("conflicting categories", "category_conflicts", "items",
+             "items have several categories in the log; the catalogue's, or the latest, was taken"),
+            ("long histories", "events_cut_by_max_history", "events",
+             "events are beyond ingest.max_history of their user and were left out"))
+    checks = []
+    for rule, name, of, what in kept:
+        share = summary[name] / max(summary[of], 1)
+        checks.append(Check(rule, WARN if share > config.told_share else PASS, share, config.told_share, None,
+                            "told_share", f"{summary[name]:,} {what}"))
+    return checks
+
+
+def anomaly_checks(anomalies: anomalies_pb2.Anomalies, where: str, error_verdict: str = STOP) -> list[Check]:
+    """What differs from the schema.
+
+    Args:
+        anomalies: of one comparison.
+        where: completes "schema, ..." and names it, such as "split train".
+        error_verdict: of those of error severity; the others are told.
+    """
+    infos = [(name, info) for name, info in sorted(anomalies.anomaly_info.items())]
+    if anomalies.HasField("dataset_anomaly_info"):
+        infos.append(("the examples", anomalies.dataset_anomaly_info))
+    rule = f"schema, {where}"
+    if not infos:
+        return [Check(rule, PASS, 0, 0, None, None, "all as the schema says")]
+    return [Check(rule, error_verdict if info.severity == anomalies_pb2.AnomalyInfo.ERROR else WARN, None, None, None,
+                  None, f"{name}: {info.description or info.short_description}") for name, info in infos]
+
+
+def category_divergence(one: Profile, other: Profile) -> float:
+    """Jensen-Shannon divergence, base 2, of the categories' shares of events: 0 the same, 1 nothing in common."""
+    p, q = _shares(one), _shares(other)
+    divergence = 0.0
+    for category in p.keys() | q.keys():
+        a, b = p.get(category, 0.0), q.get(category, 0.0)
+        middle = (a + b) / 2
+        divergence += sum(share * math.log2(share / middle) for share in (a, b) if share) / 2
+    return min(max(divergence, 0.0), 1.0)
+
+
+def history_length(profile: Profile, quantile: float) -> int:
+    """Least number of events that this share of the users do not exceed."""
+    users = 0
+    for length, count in sorted(profile.history_users.items()):
+        users += count
+        if users >= quantile * sum(profile.history_users.values()):
+            return length
+    raise ValueError(f"quantile must be at most 1 and the profile have users, got {quantile} and {profile}")
+
+
+def event_rate(profile: Profile, days: int) -> float:
+    """Events a day in the newest `days` days of a profile, or in all of them where it has fewer."""
+    last = max(profile.day_events)
+    days = min(days, last - min(profile.day_events) + 1)
+    return sum(count for day, count in profile.day_events.items() if day > last - days) / days
+
+
+def _ratio_check(rule: str, value: float, before: float, bound: float, setting: str, told: str) -> Check:
+    ratio = value / before
+    return Check(rule, _stop(max(ratio, 1 / ratio) > bound), value, bound, before, setting, told.format(value, before))
+
+
+def _moved(one: Profile, other: Profile) -> str:
+    """The categories whose shares differ most."""
+    p, q = _shares(one), _shares(other)
+    change = {category: p.get(category, 0.0) - q.get(category, 0.0) for category in p.keys() | q.keys()}
+    most = sorted(change, key=lambda category: (-abs(change[category]), category))[:_MOVED_SHOWN]
+    return "most moved: " + ", ".join(
+        f"{category!r} from {q.get(category, 0.0):.1%} to {p.get(category, 0.0):.1%}" for category in most)
+
+
+def _shares(profile: Profile) -> dict[str, float]:
+    total = sum(profile.category_events.values())
+    return {category: events / total for category, events in profile.category_events.items()}
+
+
+def _stop(broken: bool) -> str:
+    return STOP if broken else PASS
+
+
+def _first_day(year: int) -> int:
+    return (datetime.date(year, 1, 1) - datetime.date(1970, 1, 1)).days
+
+
+def _date(day: int) -> datetime.date:
+    return datetime.date(1970, 1, 1) + datetime.timedelta(days=day)
