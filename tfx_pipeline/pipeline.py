@@ -17,7 +17,7 @@ NAME = "ulim"
 
 
 def create_pipeline(*, events: str, catalog: str | None, users: str | None, columns: Mapping[str, str],
-                    root: Path, serving: Path, rejected: Path, config: PipelineConfig,
+                    root: str | Path, serving: str | Path, rejected: str | Path, config: PipelineConfig,
                     metadata: metadata_store_pb2.ConnectionConfig | None = None,
                     beam_pipeline_args: Sequence[str] = ()) -> tfx.dsl.Pipeline:
     """Declares the pipeline; nothing is read or run.
@@ -27,7 +27,7 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         catalog: file or glob of the item catalogue, or None to derive it from the log.
         users: file or glob of what describes the users, or None.
         columns: standard column name -> name in the log, for those that differ.
-        root: where the artifacts go.
+        root: where the artifacts go; this and the next two are local paths, or URIs as strings.
         serving: the model base path that finished servables are pushed to.
         rejected: where malformed rows of a stopped run are kept.
         config: all settings.

@@ -9,18 +9,17 @@ import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before Ten
 import argparse
 import dataclasses
 import logging
-import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import logging as absl_logging
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
-from tfx_pipeline import run_summary
+from tfx_pipeline import beam_arguments, run_summary
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import NAME, create_pipeline
 from ulim_tf import config as settings
@@ -38,7 +37,7 @@ class PipelineFailed(RuntimeError):
 
 
 def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir: Path, config: PipelineConfig,
-        users: str | None = None) -> run_summary.Run:
+        users: str | None = None, beam_pipeline_args: Sequence[str] = ()) -> run_summary.Run:
     """Runs the pipeline and prints each step as it starts and a summary at the end.
 
     Args:
@@ -48,6 +47,7 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         workdir: DIR of the module's description; made if missing.
         config: all settings.
         users: file or glob of what describes the users, or None.
+        beam_pipeline_args: for every Beam step, as `beam_arguments.parse` gives them.
 
     Returns:
         What each step did.
@@ -61,10 +61,9 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         filename_uri=str(workdir / METADATA_FILE),
         connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE))
     pipeline = create_pipeline(
-        events=os.path.abspath(events), catalog=catalog and os.path.abspath(catalog),
-        users=users and os.path.abspath(users), columns=columns,
+        events=events, catalog=catalog, users=users, columns=columns,
         root=workdir / "pipeline", serving=workdir / "serving" / NAME, rejected=workdir / "rejected", config=config,
-        metadata=connection)
+        metadata=connection, beam_pipeline_args=beam_pipeline_args)
     workdir.mkdir(parents=True, exist_ok=True)
     log = workdir / "pipeline.log"
     with _logged_to(log, steps=len(pipeline.components)) as progress:
@@ -125,12 +124,14 @@ def main(argv: list[str] | None = None) -> int:
                         help="how the log calls the standard columns")
     parser.add_argument("--train_steps", type=int, metavar="N", help="overrides training.steps")
     parser.add_argument("--seed", type=int, metavar="N", help="overrides training.seed and ingest.seed")
+    parser.add_argument(beam_arguments.FLAG, default="", metavar='"--FLAG=VALUE ..."', help=beam_arguments.HELP)
     args = parser.parse_args(argv)
     start = time.monotonic()
     try:
         config = _config(args.config, args.train_steps, args.seed)
         run(events=args.events, catalog=args.catalog, columns=parse_columns(args.columns), workdir=args.workdir,
-            config=config, users=args.users)
+            config=config, users=args.users,
+            beam_pipeline_args=beam_arguments.parse(args.beam_pipeline_args))
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
