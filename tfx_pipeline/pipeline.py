@@ -26,7 +26,8 @@ SCHEMA = Path(__file__).with_name("schema.pbtxt")
 
 
 def create_pipeline(*, events: str, catalog: str | None, users: str | None, columns: Mapping[str, str],
-                    root: Path, serving: Path, rejected: Path, config: PipelineConfig, schema: Path | None = SCHEMA,
+                    root: str | Path, serving: str | Path, rejected: str | Path, config: PipelineConfig,
+                    schema: Path | None = SCHEMA,
                     metadata: metadata_store_pb2.ConnectionConfig | None = None,
                     beam_pipeline_args: Sequence[str] = ()) -> tfx.dsl.Pipeline:
     """Declares the pipeline; nothing is run, and nothing read but the schema.
@@ -36,7 +37,7 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         catalog: file or glob of the item catalogue, or None to derive it from the log.
         users: file or glob of what describes the users, or None.
         columns: standard column name -> name in the log, for those that differ.
-        root: where the artifacts go.
+        root: where the artifacts go; this and the next two are local paths, or URIs as strings.
         serving: the model base path that finished servables are pushed to.
         rejected: where malformed rows and the data gate's report of a stopped run are kept.
         config: all settings.

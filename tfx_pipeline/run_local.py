@@ -9,11 +9,10 @@ import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before Ten
 import argparse
 import dataclasses
 import logging
-import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import logging as absl_logging
@@ -22,7 +21,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 from tfx.utils import io_utils
 
-from tfx_pipeline import run_summary
+from tfx_pipeline import beam_arguments, run_summary
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import NAME, SCHEMA, create_pipeline
 from ulim_tf import config as settings
@@ -40,7 +39,8 @@ class PipelineFailed(RuntimeError):
 
 
 def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir: Path, config: PipelineConfig,
-        users: str | None = None, schema: Path | None = SCHEMA) -> run_summary.Run:
+        users: str | None = None, schema: Path | None = SCHEMA,
+        beam_pipeline_args: Sequence[str] = ()) -> run_summary.Run:
     """Runs the pipeline and prints each step as it starts and a summary at the end.
 
     Args:
@@ -51,6 +51,7 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         config: all settings.
         users: file or glob of what describes the users, or None.
         schema: of the examples; None infers it from them.
+        beam_pipeline_args: for every Beam step, as `beam_arguments.parse` gives them.
 
     Returns:
         What each step did; a gate may have refused the servable, so that nothing was pushed.
@@ -62,10 +63,9 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
     workdir = workdir.absolute()
     connection = metadata_connection(workdir)
     pipeline = create_pipeline(
-        events=os.path.abspath(events), catalog=catalog and os.path.abspath(catalog),
-        users=users and os.path.abspath(users), columns=columns,
+        events=events, catalog=catalog, users=users, columns=columns,
         root=workdir / "pipeline", serving=workdir / "serving" / NAME, rejected=workdir / "rejected", config=config,
-        schema=schema and schema.absolute(), metadata=connection)
+        schema=schema and schema.absolute(), metadata=connection, beam_pipeline_args=beam_pipeline_args)
     workdir.mkdir(parents=True, exist_ok=True)
     log = workdir / "pipeline.log"
     with _logged_to(log, steps=sum(not isinstance(one, tfx.dsl.Resolver) for one in pipeline.components)) as progress:
@@ -137,12 +137,14 @@ def main(argv: list[str] | None = None) -> int:
                              "the log itself, which says little about it")
     parser.add_argument("--train_steps", type=int, metavar="N", help="overrides training.steps")
     parser.add_argument("--seed", type=int, metavar="N", help="overrides training.seed and ingest.seed")
+    parser.add_argument(beam_arguments.FLAG, default="", metavar='"--FLAG=VALUE ..."', help=beam_arguments.HELP)
     args = parser.parse_args(argv)
     start = time.monotonic()
     try:
         config = _config(args.config, args.train_steps, args.seed)
         done = run(events=args.events, catalog=args.catalog, columns=parse_columns(args.columns), workdir=args.workdir,
-                   config=config, users=args.users, schema=_schema(args.schema))
+                   config=config, users=args.users, schema=_schema(args.schema),
+                   beam_pipeline_args=beam_arguments.parse(args.beam_pipeline_args))
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -124,9 +124,22 @@ def test_wrong_arguments_are_refused(log, arguments, message):
         run(log, **arguments)
 
 
-def test_folders_of_the_inputs():
-    events, catalog = "gs://bucket/data/log/*/part.csv", "gs://bucket/data/items.parquet"
+@pytest.mark.parametrize(("events", "catalog", "base", "patterns"), [
+    ("gs://bucket/data/log/*/part.csv", "gs://bucket/data/items.parquet", "gs://bucket/data",
+     ["log/*/part.csv", "items.parquet"]),
+    ("gs://bucket/log.csv", None, "gs://bucket", ["log.csv"]),
+    ("s3://logs/a/*.csv", "s3://items/b.csv", "s3://", ["logs/a/*.csv", "items/b.csv"]),
+    ("/data/log.csv", "/items.csv", "/", ["data/log.csv", "items.csv"]),
+])
+def test_folders_of_the_inputs(events, catalog, base, patterns):
     component = EventExampleGen(events=events, catalog=catalog)
-    assert component.exec_properties["input_base"] == "gs://bucket/data"
-    assert '"log/*/part.csv"' in component.exec_properties["input_config"]
-    assert '"items.parquet"' in component.exec_properties["input_config"]
+    assert component.exec_properties["input_base"] == base
+    found = json.loads(component.exec_properties["input_config"])["splits"]
+    assert [split["pattern"] for split in found] == patterns
+
+
+@pytest.mark.parametrize(("events", "catalog"), [("gs://shop/log.csv", "s3://shop/items.csv"),
+                                                 ("gs://shop/log.csv", "/data/items.csv")])
+def test_files_of_two_file_systems_are_refused(events, catalog):
+    with pytest.raises(ValueError, match=f"must be in one file system, got {events}, {catalog}. Copy them to one"):
+        EventExampleGen(events=events, catalog=catalog)

@@ -16,6 +16,7 @@ def log(tmp_path):
     (["--catalog", "products.xlsx"], "products.xlsx"),
     (["--config", "nowhere.yaml"], "nowhere.yaml"),
     (["--train_steps", "0"], "TrainingConfig.steps must be at least 1, got 0"),
+    (["--beam_pipeline_args=--direct_num_workers=2"], "Add --direct_running_mode=multi_processing"),
     (["--seed", "-1"], "TrainingConfig.seed must be at least 0, got -1"),
 ])
 def test_wrong_arguments_are_told_before_anything_runs(log, tmp_path, capsys, flags, message):

@@ -36,8 +36,8 @@ class EventExampleGen(FileBasedExampleGen):
             None: the folder `rejected` beside the component's examples.
 
     Raises:
-        ValueError: an unknown file extension, an unknown standard name in `columns`, or a setting needs a file that is
-            not given.
+        ValueError: an unknown file extension, an unknown standard name in `columns`, files in different file systems,
+            or a setting needs a file that is not given.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EventExampleGenExecutor)
@@ -80,12 +80,22 @@ class EventExampleGen(FileBasedExampleGen):
 
 
 def _below_common_folder(patterns: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The deepest folder that holds all files, and the patterns relative to it."""
+    """The deepest folder that holds all files, and the patterns relative to it.
+
+    Raises:
+        ValueError: the files are in different file systems.
+    """
     parts = {name: (pattern if "://" in pattern else os.path.abspath(pattern)).split("/")
              for name, pattern in patterns.items()}
+    if len({first for first, *_ in parts.values()}) > 1:
+        raise ValueError("events, catalog and users must be in one file system, got "
+                         f"{', '.join(patterns.values())}. Copy them to one.")
     folders = []
     for level in zip(*(pattern[:-1] for pattern in parts.values())):
         if len(set(level)) > 1 or set("*?[") & set(level[0]):
             break
         folders.append(level[0])
-    return "/".join(folders) or "/", {name: "/".join(pattern[len(folders):]) for name, pattern in parts.items()}
+    relative = {name: "/".join(pattern[len(folders):]) for name, pattern in parts.items()}
+    if len(folders) == 2 and not folders[1]:  # buckets that differ: nothing but the scheme is common
+        return f"{folders[0]}//", relative
+    return "/".join(folders) or "/", relative
