@@ -27,7 +27,7 @@ SCHEMA = Path(__file__).with_name("schema.pbtxt")
 
 def create_pipeline(*, events: str, catalog: str | None, users: str | None, columns: Mapping[str, str],
                     root: str | Path, serving: str | Path, rejected: str | Path, config: PipelineConfig,
-                    schema: Path | None = SCHEMA,
+                    schema: Path | None = SCHEMA, pinned: bool = True,
                     metadata: metadata_store_pb2.ConnectionConfig | None = None,
                     beam_pipeline_args: Sequence[str] = ()) -> tfx.dsl.Pipeline:
     """Declares the pipeline; nothing is run, and nothing read but the schema.
@@ -42,6 +42,8 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         rejected: where malformed rows and the data gate's report of a stopped run are kept.
         config: all settings.
         schema: of the examples; None infers it from them.
+        pinned: whether an unchanged rerun is compared with the same earlier run again, and so taken from the cache;
+            else with the newest there is, for orchestrators that know no resolver strategy but TFX's own.
         metadata: connection to ML Metadata; an orchestrator may bring its own.
         beam_pipeline_args: for every Beam step.
     """
@@ -59,7 +61,8 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
     example_validator = tfx.components.ExampleValidator(
         statistics_gen.outputs["statistics"], schema_gen.outputs["schema"])
     earlier_gate = tfx.dsl.Resolver(
-        strategy_class=NewestBefore, before=examples, gate=tfx.dsl.Channel(type=DataGateReport)
+        strategy_class=NewestBefore if pinned else tfx.dsl.experimental.LatestArtifactStrategy,
+        gate=tfx.dsl.Channel(type=DataGateReport), **({"before": examples} if pinned else {})
     ).with_id("Resolver.earlier_gate")
     data_gate = DataGate(
         examples, statistics_gen.outputs["statistics"], schema_gen.outputs["schema"],
@@ -86,10 +89,10 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
     servable = index_builder.outputs["servable"]
 
     last_blessed = tfx.dsl.Resolver(
-        strategy_class=BlessedBefore,
+        strategy_class=BlessedBefore if pinned else tfx.dsl.experimental.LatestBlessedModelStrategy,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-        before=servable).with_id("Resolver.last_blessed")
+        **({"before": servable} if pinned else {})).with_id("Resolver.last_blessed")
 
     evaluator = tfx.components.Evaluator(
         examples=examples, model=servable, baseline_model=last_blessed.outputs["model"],

@@ -65,7 +65,8 @@ def compile_pipeline(*, output: Path, image: str, events: str, catalog: str | No
                          "Write for example gs://BUCKET/pipeline or s3://BUCKET/pipeline.")
     pipeline = create_pipeline(
         events=events, catalog=catalog, users=users, columns=columns, root=pipeline_root, serving=serving_dir,
-        rejected=f"{pipeline_root.rstrip('/')}/rejected", config=config, beam_pipeline_args=beam_pipeline_args)
+        rejected=f"{pipeline_root.rstrip('/')}/rejected", config=config, schema=None, pinned=False,
+        beam_pipeline_args=beam_pipeline_args)
     runner = kubeflow.KubeflowV2DagRunner(
         kubeflow.KubeflowV2DagRunnerConfig(default_image=image, use_pipeline_spec_2_1=True),
         output_dir=str(output.absolute().parent), output_filename=output.name)

@@ -48,10 +48,11 @@ def spec(job):
 
 @pytest.fixture(scope="module")
 def containers(spec):
-    """{component: its container}."""
+    """{component: its container}; what only looks up earlier artifacts has none of this package's."""
     deployment = json_format.ParseDict(json_format.MessageToDict(spec.deployment_spec),
                                        pipeline_spec_pb2.PipelineDeploymentConfig())
-    return {name.removesuffix("_executor"): executor.container for name, executor in deployment.executors.items()}
+    return {name.removesuffix("_executor"): executor.container for name, executor in deployment.executors.items()
+            if not name.startswith("Resolver.")}
 
 
 def parameters(spec, task):
@@ -61,9 +62,13 @@ def parameters(spec, task):
 
 def test_every_component_is_a_task_with_the_image_and_a_command(spec, containers):
     nodes = create_pipeline(events="/log.csv", catalog=None, users=None, columns={}, root="gs://a", serving="gs://b",
-                            rejected="gs://c", config=PipelineConfig()).components
-    assert {"EventExampleGen", "StatisticsGen", "Transform", "Trainer", "IndexBuilder", "Pusher"} <= containers.keys()
-    assert containers.keys() == spec.components.keys() == spec.root.dag.tasks.keys() == {node.id for node in nodes}
+                            rejected="gs://c", config=PipelineConfig(), schema=None).components
+    assert {"EventExampleGen", "StatisticsGen", "DataGate", "Transform", "Trainer", "IndexBuilder", "Evaluator",
+            "ServableValidator", "Pusher"} <= containers.keys()
+    assert containers.keys() == {node.id for node in nodes if not isinstance(node, tfx.dsl.Resolver)}
+    looked_up = {"Resolver.earlier_gate", "Resolver.last_blessed-model-resolver",
+                 "Resolver.last_blessed-model-blessing-resolver"}
+    assert spec.components.keys() == spec.root.dag.tasks.keys() == containers.keys() | looked_up
     for name, container in containers.items():
         assert container.image == IMAGE, name
         assert list(container.command) == ["python", "-m", kubeflow_v2_run_executor.__name__], name

@@ -25,7 +25,7 @@ from tfx_pipeline.config import DataGateConfig
 class DataGateReport(types.Artifact):
     """The folder that `report.py` describes."""
 
-    TYPE_NAME = "DataGateReport"
+    TYPE_NAME = "ulim.DataGateReport"  # Kubeflow wants a namespace
 
 
 class DataGateSpec(component_spec.ComponentSpec):
