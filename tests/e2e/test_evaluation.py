@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow_transform as tft
 import tf_keras as keras
-from ml_metadata.proto import metadata_store_pb2
 
 from serving.export import export_servable
 from tests.tfx_pipeline.evaluation.evaluator_runs import run_evaluator
@@ -18,6 +17,7 @@ from tfx_pipeline import run_summary
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.evaluation import results
 from tfx_pipeline.evaluation.servable import AskedServable, Request
+from tfx_pipeline.run_local import metadata_connection
 from tfx_pipeline.trainer import MODEL_FILE
 from ulim_tf import config as settings
 from ulim_tf import evaluate, features
@@ -29,9 +29,8 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def outputs(pipeline_run) -> dict[str, Path]:
     """Output name -> folder, of every step."""
-    return run_summary.newest_trained(metadata_store_pb2.ConnectionConfig(
-        sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
-            filename_uri=str(pipeline_run.workdir / "metadata.sqlite"))))
+    run = run_summary.read(metadata_connection(pipeline_run.workdir))
+    return {name: folder for step in run.steps for name, folder in step.outputs.items()}
 
 
 @pytest.fixture(scope="module")
