@@ -29,7 +29,7 @@ from tfx_pipeline.components.pusher.executor import push
 from tfx_pipeline.config import IngestConfig
 from tfx_pipeline.pipeline import NAME
 from tfx_pipeline.run_local import METADATA_FILE, parse_columns
-from tfx_pipeline.trainer import MODEL_FILE
+from tfx_pipeline.trained import MODEL_FILE
 from ulim_tf import features
 from ulim_tf.model import UlimModel
 
