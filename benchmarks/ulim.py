@@ -19,6 +19,7 @@ from serving.export import export_servable
 from ulim_tf import co_purchase, data
 from ulim_tf import config as settings
 from ulim_tf.event_log import EventLog, HeldOut
+from ulim_tf.exact_scores import ExactScorer, Scores
 from ulim_tf.model import UlimModel
 
 _USERS_AT_ONCE = 32
@@ -46,14 +47,6 @@ RETRIEVAL_ABLATIONS: dict[str, Mapping[str, Any]] = {
     "equal quotas": {"merge": "equal_quota"},
 }
 SEARCHED_CATEGORIES = (1, 5, 10, 20, 50, 100)
-
-
-class _Scores(NamedTuple):
-    """Exact scores of B users."""
-
-    item: np.ndarray  # P(i), [B, V + 1]
-    long: np.ndarray  # the same without the short-term channel
-    category: np.ndarray  # y, [B, C + 1]
 
 
 class _Rankings(NamedTuple):
@@ -145,36 +138,10 @@ class ExactUlim:
             self._ranked_for, self._ranked_of = log, held
         return _Rankings(*(one[:, :count] for one in self._ranked[:3]), self._ranked.category)
 
-    def _scores(self, log: EventLog, held: HeldOut) -> Iterator[_Scores]:
-        model, config = self.model, self.model.settings
-        share = config.retrieval.short_share
+    def _scores(self, log: EventLog, held: HeldOut) -> Iterator[Scores]:
         users = data.StoredUsers(
             {name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()})
-        everything = tf.range(1, log.items + 1)
-        candidate, in_category = model.embedding.candidate(everything).numpy(), model.embedding.in_category(
-            everything).numpy()
-        by_category = 1 + np.argsort(log.item_category[1:], kind="stable")
-        first = np.searchsorted(log.item_category[by_category], np.arange(1, log.categories + 2))
-        for user, now in zip(_split(held.user), _split(held.now)):
-            asked = (tf.constant(user), tf.gather(users.lengths(), user), tf.constant(now))
-            category = tf.tile(tf.range(1, log.categories + 1, dtype=tf.int64)[None], [len(user), 1])
-            moments = users.describe(*asked, config.history)
-            short = model.short_interest(moments)
-            long = model.long_interests(short, category, users.subsequences(*asked, category, config.history))
-            y = model.predict_categories(short, moments).probability.numpy()
-            vector, gate = long.vector.numpy(), long.gate.numpy()
-
-            item = np.zeros((len(user), log.items + 1))
-            for number in range(log.categories):
-                members = by_category[first[number]:first[number + 1]]
-                generated = _softmax(vector[:, number] @ in_category[members - 1].T / config.loss.temperature)
-                item[:, members] = (y[:, 1 + number] * (1.0 - gate[:, number]))[:, None] * generated
-            owner = long.owner.numpy()
-            np.add.at(item, (owner // log.categories, long.item.numpy()),
-                      (y[:, 1:] * gate).reshape(-1)[owner] * long.attention.numpy())
-            mixed = (1.0 - share) * item
-            mixed[:, 1:] += share * _softmax(model.short_vector(short).numpy() @ candidate.T / config.loss.temperature)
-            yield _Scores(mixed, item, y)
+        return ExactScorer(self.model, users)(held.user, users.lengths().numpy()[held.user], held.now, _USERS_AT_ONCE)
 
 
 class ServedUlim:
@@ -271,8 +238,3 @@ def _best(score: np.ndarray, count: int) -> np.ndarray:
 
 def _split(values: np.ndarray) -> list[np.ndarray]:
     return np.split(values, range(_USERS_AT_ONCE, len(values), _USERS_AT_ONCE))
-
-
-def _softmax(score: np.ndarray) -> np.ndarray:
-    mass = np.exp(score - score.max(axis=1, keepdims=True))
-    return mass / mass.sum(axis=1, keepdims=True)

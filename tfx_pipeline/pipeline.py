@@ -75,9 +75,11 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
             analyze=[features.SPLIT_TRAIN, features.SPLIT_CATALOG],
             transform=[features.SPLIT_TRAIN, features.SPLIT_EVAL, features.SPLIT_CATALOG]))
 
+    base_model = _blessed("Resolver.base_model", before=transform.outputs["transform_graph"] if pinned else None)
     trainer = tfx.components.Trainer(
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
+        base_model=base_model.outputs["model"],
         run_fn="tfx_pipeline.trainer.run_fn",
         train_args=tfx.proto.TrainArgs(
             splits=[features.SPLIT_TRAIN, features.SPLIT_CATALOG], num_steps=config.training.steps),
@@ -88,12 +90,7 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
     index_builder = IndexBuilder(trainer.outputs["model"], transform.outputs["transform_graph"], examples)
     servable = index_builder.outputs["servable"]
 
-    last_blessed = tfx.dsl.Resolver(
-        strategy_class=BlessedBefore if pinned else tfx.dsl.experimental.LatestBlessedModelStrategy,
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-        **({"before": servable} if pinned else {})).with_id("Resolver.last_blessed")
-
+    last_blessed = _blessed("Resolver.last_blessed", before=servable if pinned else None)
     evaluator = tfx.components.Evaluator(
         examples=examples, model=servable, baseline_model=last_blessed.outputs["model"],
         eval_config=eval_config.make_eval_config(config), example_splits=eval_config.SPLITS,
@@ -109,6 +106,15 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         pipeline_root=str(root),
         metadata_connection_config=metadata,
         components=[example_gen, statistics_gen, schema_gen, example_validator, earlier_gate, data_gate, transform,
-                    trainer, index_builder, last_blessed, evaluator, servable_validator, pusher],
+                    base_model, trainer, index_builder, last_blessed, evaluator, servable_validator, pusher],
         enable_cache=True,
         beam_pipeline_args=list(beam_pipeline_args))
+
+
+def _blessed(name: str, before: tfx.types.BaseChannel | None) -> tfx.dsl.Resolver:
+    """Finds the newest blessed servable, of those older than an artifact of this run if one is given."""
+    return tfx.dsl.Resolver(
+        strategy_class=BlessedBefore if before else tfx.dsl.experimental.LatestBlessedModelStrategy,
+        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
+        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+        **({"before": before} if before else {})).with_id(name)

@@ -37,7 +37,7 @@ from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import NAME
 from tfx_pipeline.refresh_record import recorded
 from tfx_pipeline.run_local import METADATA_FILE, metadata_connection, parse_columns
-from tfx_pipeline.trainer import MODEL_FILE
+from tfx_pipeline.trained import MODEL_FILE
 from ulim_tf import config as settings
 from ulim_tf import features
 from ulim_tf.model import UlimModel

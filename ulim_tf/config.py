@@ -145,6 +145,9 @@ class TrainingConfig(Section):
     """How long and how fast to train."""
 
     steps: int = setting(300, "training steps; chosen on 2,464 users, a larger log wants more", low=1)
+    epochs: float = setting(0.0, "instead of steps, where not 0: how often as many moments are drawn as the training "
+                            "data have baskets; users are drawn alike, so a basket comes that often on average",
+                            low=0.0)
     moments: int = setting(128, "B: moments (a user just before one of their baskets) in a batch", low=1)
     moments_per_user: int = setting(4, "moments drawn from a user each time the user is read", low=1)
     targets: int = setting(8, "bought items of a moment's basket that are trained on at once", low=1)
@@ -152,6 +155,17 @@ class TrainingConfig(Section):
                                    high=10.0)
     recent_days: int = setting(56, "newest days of the log whose popularity the items' biases follow after training",
                                low=1, high=10_000)
+    checkpoints: int = setting(6, "times in a training, evenly spread, that a checkpoint is written and the validation "
+                               "recall measured", low=1, high=100_000)
+    validation_users: int = setting(500, "users whose newest basket is kept from training and measures it, a fifth of "
+                                    "the users at the most; 0: none, and the weights of the last step are taken", low=0)
+    patience: int = setting(3, "checkpoints in a row without a new best validation recall after which training "
+                            "stops; 0: it never does", low=0)
+    warm_start: bool = setting(True, "begin with the weights of the newest blessed model, where there is one of the "
+                               "same features and shapes")
+    strategy: str = setting("none", "of tf.distribute: mirrored over the GPUs of this machine, multi_worker_mirrored "
+                            "over the workers that the environment variable TF_CONFIG names",
+                            choices=("none", "mirrored", "multi_worker_mirrored"))
     seed: int = setting(17, "seeds weights, sampling and shuffling", low=0)
 
 

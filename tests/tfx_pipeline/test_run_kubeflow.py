@@ -66,8 +66,8 @@ def test_every_component_is_a_task_with_the_image_and_a_command(spec, containers
     assert {"EventExampleGen", "StatisticsGen", "DataGate", "Transform", "Trainer", "IndexBuilder", "Evaluator",
             "ServableValidator", "Pusher"} <= containers.keys()
     assert containers.keys() == {node.id for node in nodes if not isinstance(node, tfx.dsl.Resolver)}
-    looked_up = {"Resolver.earlier_gate", "Resolver.last_blessed-model-resolver",
-                 "Resolver.last_blessed-model-blessing-resolver"}
+    looked_up = {"Resolver.earlier_gate", *(f"Resolver.{name}-{found}-resolver" for found in ("model", "model-blessing")
+                                            for name in ("base_model", "last_blessed"))}
     assert spec.components.keys() == spec.root.dag.tasks.keys() == containers.keys() | looked_up
     for name, container in containers.items():
         assert container.image == IMAGE, name

@@ -1,13 +1,9 @@
-import types
-
 import numpy as np
 import pytest
 import scipy.sparse as sparse
-import tensorflow as tf
-import tensorflow_transform as tft
 import tf_keras as keras
 
-from tests.ulim_tf.examples import item_categories, write_users
+from tests.tfx_pipeline import trainer_inputs
 from tfx_pipeline import trainer
 from ulim_tf import co_purchase
 
@@ -20,38 +16,28 @@ CONFIG = {"history": {"long": 10, "short": 4, "subsequence": 3}, "model": {"widt
 @pytest.fixture
 def fn_args(tmp_path, monkeypatch):
     """What TFX gives to run_fn, for three users and a catalogue of six items in two examples."""
-    for split in ("train", "catalog"):
-        (tmp_path / split).mkdir()
-    item_category = item_categories(ITEMS, CATEGORIES)
-    write_users(tmp_path / "train" / "users.gz", [[[1, 4], [2]], [[6], [3]], [[5, 2], [1]]], item_category)
-    with tf.io.TFRecordWriter(str(tmp_path / "catalog" / "items.gz"), "GZIP") as writer:
-        for items in ([6, 1, 2, 3], [4, 5]):
-            tokens = [CONTENT[item] for item in items]
-            writer.write(tf.train.Example(features=tf.train.Features(feature={
-                name: tf.train.Feature(int64_list=tf.train.Int64List(value=values)) for name, values in (
-                    ("catalog_item_id", items), ("catalog_category_id", item_category[items]),
-                    ("catalog_content", [token for row in tokens for token in row]),
-                    ("catalog_content_length", list(map(len, tokens))))
-            })).SerializeToString())
-    sizes = {"item_id": ITEMS, "category_id": CATEGORIES, "content": 3}
-    monkeypatch.setattr(tft.TFTransformOutput, "vocabulary_size_by_name", lambda _, name: sizes[name])
-    return types.SimpleNamespace(
-        custom_config=CONFIG, train_files=[str(tmp_path / "train" / "*"), str(tmp_path / "catalog" / "*")],
-        transform_output=str(tmp_path / "transform"), train_steps=3, model_run_dir=str(tmp_path / "logs"),
-        serving_model_dir=str(tmp_path / "model"))
+    examples = trainer_inputs.write(tmp_path, [[[1, 4], [2]], [[6], [3]], [[5, 2], [1]]], ITEMS, CATEGORIES, CONTENT)
+    trainer_inputs.number_by(monkeypatch.setattr)
+    return trainer_inputs.fn_args(examples, tmp_path / "Trainer", 1, CONFIG, steps=3)
 
 
-def test_the_trained_model_is_saved_with_its_catalogue(fn_args, tmp_path, capsys):
+@pytest.fixture
+def saved(tmp_path):
+    """Loads what run_fn saved."""
+    return lambda: keras.models.load_model(tmp_path / "Trainer" / "model" / "1" / "model.keras")
+
+
+def test_the_trained_model_is_saved_with_its_catalogue(fn_args, saved, capsys):
     trainer.run_fn(fn_args)
-    model = keras.models.load_model(tmp_path / "model" / "model.keras")
+    model = saved()
     assert model.embedding.item_category.numpy().tolist() == [0, 1, 2, 3, 1, 2, 3]
     assert model.settings.model.width == 4
     assert "step 3 of 3" in capsys.readouterr().out
 
 
-def test_items_stay_where_co_purchases_put_them(fn_args, tmp_path):
+def test_items_stay_where_co_purchases_put_them(fn_args, saved):
     trainer.run_fn(fn_args)
-    model = keras.models.load_model(tmp_path / "model" / "model.keras")
+    model = saved()
     assert not [one.name for one in model.trainable_variables if one is model.embedding.item_table]
     users = np.array([[0, 1, 1, 0, 1, 0, 0], [0, 0, 0, 1, 0, 0, 1], [0, 1, 1, 0, 0, 1, 0]])
     expected = co_purchase.item_vectors(sparse.csr_matrix(users), 4, seed=17)
@@ -60,17 +46,17 @@ def test_items_stay_where_co_purchases_put_them(fn_args, tmp_path):
     assert np.linalg.norm(table[1:]) > 0
 
 
-def test_item_vectors_may_be_learned(fn_args, tmp_path):
+def test_item_vectors_may_be_learned(fn_args, saved):
     fn_args.custom_config = {**CONFIG, "model": {**CONFIG["model"], "item_vectors": "learned"}}
     trainer.run_fn(fn_args)
-    table = keras.models.load_model(tmp_path / "model" / "model.keras").embedding.item_table
+    table = saved().embedding.item_table
     assert np.abs(table).max() < 0.06  # where chance put them and three steps moved them
 
 
-def test_the_content_of_items_is_trained_and_saved(fn_args, tmp_path):
+def test_the_content_of_items_is_trained_and_saved(fn_args, saved):
     fn_args.custom_config = {**CONFIG, "features": {"item_content": ["brand", "size"]}}
     trainer.run_fn(fn_args)
-    model = keras.models.load_model(tmp_path / "model" / "model.keras")
+    model = saved()
     assert model.content == 3
     assert model.embedding.item_content.numpy().tolist() == [[0, 0], [3, 0], [1, 2], [0, 0], [0, 0], [2, 1], [3, 0]]
 
@@ -79,4 +65,4 @@ def test_a_loss_that_is_not_a_number_stops_the_run(fn_args, tmp_path):
     fn_args.custom_config = {**CONFIG, "loss": {"alpha": 3e38, "beta": 3e38}}
     with pytest.raises(RuntimeError, match=r"not a number any more, at step 1. Lower training.learning_rate \(0.001\)"):
         trainer.run_fn(fn_args)
-    assert not (tmp_path / "model").exists()
+    assert not (tmp_path / "Trainer" / "model").exists()

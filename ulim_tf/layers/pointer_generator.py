@@ -76,6 +76,12 @@ class PointerGenerator(keras.layers.Layer):
         copied = gate * self._scatter(category, pointer)
         return CategoryPrediction(copied + (1.0 - gate) * generated, copied)
 
+    @property
+    def category_outputs(self) -> tuple[tf.Variable, tf.Variable]:
+        """What generates a category has of each: the kernel [hidden, C + 1] and the bias [C + 1] of the last layer."""
+        last = self.generator.layers[-1]
+        return last.kernel, last.bias
+
     def _scatter(self, category: tf.Tensor, mass: tf.Tensor) -> tf.Tensor:
         """Mass [B, N] of categories [B, N] -> [B, C + 1]."""
         users, width = tf.shape(category, out_type=tf.int64)[0], self.categories + 1

@@ -17,7 +17,7 @@ from serving import warmup
 from serving.client import History
 from serving.export import export_servable
 from serving.histories import read_users
-from tfx_pipeline.trainer import MODEL_FILE
+from tfx_pipeline import trained
 from ulim_tf import features
 from ulim_tf.config import FeaturesConfig
 
@@ -25,22 +25,24 @@ MODEL, TRANSFORM_GRAPH, EXAMPLES, SERVABLE = "model", "transform_graph", "exampl
 
 
 class Executor(base_executor.BaseExecutor):
-    """Loads the trained model and exports it with its indices."""
+    """Exports the trained model with its indices, and keeps it beside them."""
 
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
            exec_properties: dict[str, Any]) -> None:
         """See the base class."""
-        trained = path_utils.serving_model_dir(artifact_utils.get_single_uri(input_dict[MODEL]))
         vocabularies = tft.TFTransformOutput(artifact_utils.get_single_uri(input_dict[TRANSFORM_GRAPH]))
-        model = keras.models.load_model(os.path.join(trained, MODEL_FILE), compile=False)
-        export_servable(
-            model,
-            vocabularies.vocabulary_file_by_name(features.ITEM_VOCABULARY),
-            vocabularies.vocabulary_file_by_name(features.CATEGORY_VOCABULARY),
-            path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict[SERVABLE])),
-            vocabularies.vocabulary_file_by_name(features.PROFILE_VOCABULARY) if model.profile else None,
-            progress=lambda what: print(f"    {what}", flush=True),
-            warmup_histories=_held_out(input_dict, model.settings.features))
+        model_file = os.path.join(path_utils.serving_model_dir(artifact_utils.get_single_uri(input_dict[MODEL])),
+                                  trained.MODEL_FILE)
+        model = keras.models.load_model(model_file, compile=False)
+        names = [features.ITEM_VOCABULARY, features.CATEGORY_VOCABULARY,
+                 *([features.CONTENT_VOCABULARY] if model.content else []),
+                 *([features.PROFILE_VOCABULARY] if model.profile else [])]
+        files = {name: vocabularies.vocabulary_file_by_name(name) for name in names}
+        servable = path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict[SERVABLE]))
+        export_servable(model, files[features.ITEM_VOCABULARY], files[features.CATEGORY_VOCABULARY], servable,
+                        files.get(features.PROFILE_VOCABULARY), progress=lambda what: print(f"    {what}", flush=True),
+                        warmup_histories=_held_out(input_dict, model.settings.features))
+        trained.write(servable, model_file, files)
 
 
 def _held_out(input_dict: dict[str, list[types.Artifact]], config: FeaturesConfig) -> list[History]:
