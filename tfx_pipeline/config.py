@@ -29,7 +29,7 @@ class DataGateConfig(Section):
                                              "events from the earlier run's: 0 the same, 1 nothing in common", low=0.0,
                                              high=1.0)
     max_history_ratio: float = setting(2.0, "factor by which the median and the 90th percentile of the histories' "
-                                       "lengths may change, either way", low=1.0)
+                                       "lengths may change, either way, beyond what a longer log explains", low=1.0)
     rate_days: int = setting(28, "newest days before the held-out time whose events a day are the event rate", low=1)
     max_rate_ratio: float = setting(2.0, "factor by which the event rate may change, either way", low=1.0)
     first_year: int = setting(1990, "events before it are taken for a wrong unit or an unset clock", low=1970,

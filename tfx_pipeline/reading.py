@@ -53,7 +53,8 @@ _BAD_QUOTES = "malformed quotes (a quoted value must end on its own line)"
 _WRONG_WIDTH = "wrong number of columns"
 _NOT_AN_EXAMPLE = "not a tf.Example"
 _UNPARSABLE_TIME = "unparsable timestamp"
-_TIME_OUT_OF_RANGE = "timestamp out of range: not unix seconds; milliseconds?"
+_TIME_OUT_OF_RANGE = "timestamp out of range: not unix seconds"
+_PER_SECOND = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 
 
 class Rejected(NamedTuple):
@@ -511,6 +512,10 @@ class _Check:
         in_range = parsed & (seconds > 0) & (seconds < _YEAR_2100)
         self._reject(invalid, f"{_INVALID_UTF8} in timestamp")
         self._reject(~parsed, _UNPARSABLE_TIME)
+        # From 1970 to 2100, no two units have a number in common, but for the first weeks of 1970.
+        for unit, per_second in _PER_SECOND.items():
+            self._reject((seconds >= _YEAR_2100) & (seconds < _YEAR_2100 * per_second),
+                         f"timestamp out of range: in {unit}? divide by {per_second} for unix seconds")
         self._reject(~in_range, _TIME_OUT_OF_RANGE)
         return np.where(in_range, seconds, 0).astype(np.int64)
 

@@ -64,6 +64,13 @@ BASELINE = Profile({"a": 40, "b": 30, "c": 20, "d": 10}, {10: 5, 20: 5}, {IN_201
     ({"history_users": {21: 5, 40: 5}}, {"history length, the median"}),
     ({"history_users": {10: 5, 41: 5}}, {"history length, the 90th percentile"}),
     ({"history_users": {4: 5, 10: 5}}, {"history length, the median"}),
+    # Twice as many days: up to four times as long, and down to half. Half as many: from a quarter to twice.
+    ({"history_users": {40: 5, 80: 5}, "day_events": {IN_2019 + day: 10 for day in range(56)}}, set()),
+    ({"history_users": {41: 5, 80: 5}, "day_events": {IN_2019 + day: 10 for day in range(56)}},
+     {"history length, the median"}),
+    ({"history_users": {5: 5, 9: 5}, "day_events": {IN_2019 + day: 10 for day in range(56)}},
+     {"history length, the 90th percentile"}),
+    ({"history_users": {3: 5, 5: 5}, "day_events": {IN_2019 + day: 10 for day in range(14)}}, set()),
     ({"day_events": {IN_2019 + day: 20 for day in range(28)}}, set()),
     ({"day_events": {IN_2019 + day: 21 for day in range(28)}}, {"event rate"}),
     ({"day_events": {IN_2019 + day: 4 for day in range(28)}}, {"event rate"}),
@@ -82,7 +89,8 @@ def test_a_drift_is_told_with_numbers():
     assert "0.139 from the earlier run's" in check.told and check.setting == "max_category_divergence"
     assert "'a' from 40.0% to 10.0%, 'd' from 10.0% to 40.0%" in check.told
     shorter = rules.drift_checks(BASELINE._replace(history_users={4: 10}), BASELINE, CONFIG)[2]
-    assert shorter.told == "the median of the histories is 4 events long, and was 10 in the earlier run"
+    assert shorter.told == ("the median of the histories is 4 events long, and was 10 in the earlier run, whose log "
+                            "has 28 days before the held-out time where this has 28")
 
 
 def test_skew_is_told_and_stops_nothing():

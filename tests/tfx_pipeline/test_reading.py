@@ -21,7 +21,8 @@ BAD = {
     "missing item_id": ("u1", "  ", "c1", "1500000000", "g1"),
     "missing category_id": ("u1", "i1", "\t", "1500000000", "g1"),
     "unparsable timestamp": ("u1", "i1", "c1", "yesterday", "g1"),
-    "timestamp out of range: not unix seconds; milliseconds?": ("u1", "i1", "c1", "1500000000000", "g1"),
+    "timestamp out of range: in milliseconds? divide by 1000 for unix seconds":
+        ("u1", "i1", "c1", "1500000000000", "g1"),
 }
 # Three rows of each kind, each among good ones: row n of a kind is at 1 + n * a round, and a good row follows each.
 ROWS = [row for _ in range(3) for bad in BAD.values() for row in (bad, GOOD[0])] + GOOD
@@ -177,6 +178,19 @@ def test_timestamps_of_any_type_are_seconds(tmp_path, column):
     good, rejected = read(tmp_path / "log.parquet")
     assert good == [("a", "a", "a", 1500000000)]
     assert [row.row for row in rejected] == [2]
+
+
+@pytest.mark.parametrize(("written", "reason"), [
+    (1500000000 * 10**3, "in milliseconds? divide by 1000 for unix seconds"),
+    (1500000000 * 10**6, "in microseconds? divide by 1000000 for unix seconds"),
+    (1500000000 * 10**9, "in nanoseconds? divide by 1000000000 for unix seconds"),
+    (-5, "not unix seconds"),
+    (5 * 10**18, "not unix seconds"),
+])
+def test_the_likely_unit_of_a_time_is_told(tmp_path, written, reason):
+    write_csv(tmp_path / "log.csv", [("u1", "i1", "c1", str(written), "g1"), GOOD[0]])
+    good, [rejected] = read(tmp_path / "log.csv")
+    assert len(good) == 1 and rejected.reason == f"timestamp out of range: {reason}"
 
 
 def test_tfrecords_with_numbers_and_with_records_that_are_no_rows(tmp_path):

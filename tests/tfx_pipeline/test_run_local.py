@@ -1,4 +1,5 @@
 import pytest
+from tfx.orchestration import metadata
 
 from tfx_pipeline import run_local
 
@@ -17,9 +18,12 @@ def log(tmp_path):
     (["--config", "nowhere.yaml"], "nowhere.yaml"),
     (["--train_steps", "0"], "TrainingConfig.steps must be at least 1, got 0"),
     (["--beam_pipeline_args=--direct_num_workers=2"], "Add --direct_running_mode=multi_processing"),
+    (["--schema", "events.csv"], "--schema takes the text of a tensorflow_metadata Schema, or inferred"),
+    (["--schema", "nowhere.pbtxt"], "nowhere.pbtxt"),
     (["--seed", "-1"], "TrainingConfig.seed must be at least 0, got -1"),
 ])
-def test_wrong_arguments_are_told_before_anything_runs(log, tmp_path, capsys, flags, message):
+def test_wrong_arguments_are_told_before_anything_runs(log, tmp_path, capsys, monkeypatch, flags, message):
+    monkeypatch.chdir(tmp_path)
     assert run_local.main(["--events", str(log), "--workdir", str(tmp_path / "run"), *flags]) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: ") and message in told
@@ -37,6 +41,23 @@ def test_a_log_without_a_valid_row_stops_the_run(log, tmp_path, capsys):
     told = capsys.readouterr().err
     assert "EventExampleGen failed" in told and "missing category_id" in told and "Nothing was pushed" in told
     assert not (tmp_path / "run" / "serving").exists()
+
+
+@pytest.mark.parametrize(("factors", "told"), [
+    ([1000], "90 of 90 rows of the events files are malformed (100.0%)"),
+    ([1, 1000, 10**6], "60 of 90 rows of the events files are malformed (66.7%)"),
+])
+def test_times_in_other_units_stop_the_run_before_training(tmp_path, capsys, factors, told):
+    rows = [f"u{day % 3},i{day % 7},c{day % 2},{(18_000 + day) * 86400 * factors[day % len(factors)]}"
+            for day in range(90)]
+    (tmp_path / "events.csv").write_text("\n".join(["user_id,item_id,category_id,timestamp", *rows]))
+    assert run_local.main(["--events", str(tmp_path / "events.csv"), "--workdir", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert "EventExampleGen failed" in error and told in error
+    assert "in milliseconds? divide by 1000 for unix seconds" in error
+    assert ("in microseconds? divide by 1000000 for unix seconds" in error) == (len(factors) == 3)
+    with metadata.Metadata(metadata.sqlite_metadata_connection_config(str(tmp_path / "run/metadata.sqlite"))) as store:
+        assert [kind.name.rpartition(".")[2] for kind in store.store.get_execution_types()] == ["EventExampleGen"]
 
 
 def test_columns_are_pairs():

@@ -41,6 +41,7 @@ def drift_checks(train: Profile, baseline: Profile, config: DataGateConfig) -> l
     """How far a run's split train is from that of an earlier run."""
     divergence = category_divergence(train, baseline)
     now, before = len(train.category_events), len(baseline.category_events)
+    growth = _span(train) / _span(baseline)
     rate, rate_before = event_rate(train, config.rate_days), event_rate(baseline, config.rate_days)
     return [
         Check("category drift", _stop(divergence > config.max_category_divergence), divergence,
@@ -52,7 +53,9 @@ def drift_checks(train: Profile, baseline: Profile, config: DataGateConfig) -> l
               f"{now:,} categories have events, {before:,} had in the earlier run"),
         *(_ratio_check(f"history length, {name}", history_length(train, quantile), history_length(baseline, quantile),
                        config.max_history_ratio, "max_history_ratio",
-                       f"{name} of the histories is {{:,.0f}} events long, and was {{:,.0f}} in the earlier run")
+                       f"{name} of the histories is {{:,.0f}} events long, and was {{:,.0f}} in the earlier run, whose "
+                       f"log has {_span(baseline):,} days before the held-out time where this has {_span(train):,}",
+                       growth)
           for name, quantile in (("the median", 0.5), ("the 90th percentile", 0.9))),
         _ratio_check("event rate", rate, rate_before, config.max_rate_ratio, "max_rate_ratio",
                      f"the newest {config.rate_days} days before the held-out time have {{:,.1f}} events a day, and "
@@ -136,9 +139,16 @@ def event_rate(profile: Profile, days: int) -> float:
     return sum(count for day, count in profile.day_events.items() if day > last - days) / days
 
 
-def _ratio_check(rule: str, value: float, before: float, bound: float, setting: str, told: str) -> Check:
-    ratio = value / before
-    return Check(rule, _stop(max(ratio, 1 / ratio) > bound), value, bound, before, setting, told.format(value, before))
+def _ratio_check(rule: str, value: float, before: float, bound: float, setting: str, told: str,
+                 growth: float = 1.0) -> Check:
+    """Whether a value is within a factor of what it was, of that times the log's growth, or between."""
+    least, most = before * min(1.0, growth) / bound, before * max(1.0, growth) * bound
+    return Check(rule, _stop(not least <= value <= most), value, bound, before, setting, told.format(value, before))
+
+
+def _span(profile: Profile) -> int:
+    """Days from the first event to the last, both included."""
+    return max(profile.day_events) - min(profile.day_events) + 1
 
 
 def _moved(one: Profile, other: Profile) -> str:

@@ -122,7 +122,7 @@ def check(summary: dict[str, Any], directory: str, rejected_dir: str, config: In
         raise RuntimeError(
             f"no event lies before the cut at {summary['cut_time']} (unix seconds), {config.holdout_days} days before "
             f"the last of a log that spans {summary['first_time']} to {summary['last_time']}. "
-            "Lower ingest.holdout_days, or use a longer log.")
+            "Lower ingest.holdout_days, use a longer log, or convert its times if they are days, hours or minutes.")
 
 
 def settings_of(exec_properties: Mapping[str, Any]) -> dict[str, Any]:
