@@ -1,18 +1,31 @@
 """From the files of an event log to serialized tf.Examples of the splits train, eval and catalog, in Beam.
 
-An element is a chunk of many rows in columns, never one event: NumPy does the work, Beam moves it about.
+An element is a chunk of many rows in columns, never one event: NumPy and Arrow do the work, Beam moves bytes about.
 
-    files ─► chunks ─┬─► newest event ─► cut ──────────┐
-                     ├─► items before the cut ─► catalogue ─► catalog
-                     └─► shards of users ──────────────┴─► train, eval
+    parts of files ─► chunks ─┬─► newest event ─► cut ──────────┐
+                              ├─► items before the cut ─► catalogue ─► catalog
+                              └─► shards of users ──────────────┴─► train, eval
 
 The cut lies `holdout_days` before the newest event, and a history is what came strictly before it. Each event takes the
 category that the catalogue gives its item, as in serving, where categories are looked up by item.
+
+Rules of the log, each counted in the summary:
+
+    a malformed row                 is left out; `reading.py`
+    a time after the log's end      the same: one event in the year 2090 would move the cut there
+    out of order                    does not matter: events are sorted, whatever rows and files they come in
+    a duplicate                     is kept or left out, as `ingest.duplicates` says
+    more than `ingest.max_history`  of a user's events before the cut, the newest are kept; from it on, the oldest
+    an item of several categories   has the one of the catalogue files, else the last of the log
+    an item missing from the files  has its category of the log, though the files may not have that category either
+
+This module imports neither TensorFlow nor TFX: every worker process imports it first.
 """
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
 import csv
+import dataclasses
 import io
 import itertools
 import json
@@ -23,27 +36,33 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
-import tensorflow as tf
+import pandas as pd
+import pyarrow as pa
 from apache_beam.pvalue import AsList, AsSingleton, PCollection, TaggedOutput
 from apache_beam.typehints.decorators import no_annotations
 
-from tfx_pipeline import reading
+from tfx_pipeline import examples, packing, reading
 from tfx_pipeline.config import IngestConfig
-from tfx_pipeline.reading import CatalogRows, Rejected, Source, UserRows
+from tfx_pipeline.reading import CatalogRows, Part, Rejected, Source, UserRows
 from ulim_tf import features
 from ulim_tf.config import FeaturesConfig
-from ulim_tf.sequences import DAY_SECONDS, Events, Ids, UserHistory, held_out_baskets, histories
+from ulim_tf.sequences import DAY_SECONDS, Events, Histories, Ids, cap, held_out_baskets, lay_out
 
 REJECTED = "rejected"
 REJECTED_HEADER = "file,row,reason,raw"
 SUMMARY = "summary"
 
 _COUNTS = "counts"
+_ROWS = "rows"
 _ITEMS_PER_EXAMPLE = 1024
+_SHARDED = ("user_id", "item_id", "timestamp", "group_id", "event_type")
+_MERGED_BYTES = 1 << 24  # packed, of a shard, until users with too many events lose some
 _ZERO_COUNTS = (
-    "events_rows_read", "events", "users", "items", "categories", "category_conflicts", "events_cut_by_max_history",
+    "events_rows_read", "events", "events_out_of_order", "users", "items", "categories", "category_conflicts",
+    "events_cut_by_max_history", "held_out_events_cut_by_max_history", "duplicate_events",
     "users_rows_read", "train_users", "held_out_baskets", "eval_users", "target_items", "target_items_unseen",
     "catalog_rows_read", "catalog_conflicts", "catalog_disagreements", "items_missing_from_catalog",
+    "categories_missing_from_catalog",
 )
 
 
@@ -104,7 +123,9 @@ class Ingest(beam.PTransform):
     @no_annotations  # Beam has no notion of several outputs
     def expand(self, root: beam.Pipeline) -> dict[str, PCollection]:
         config = self._config
-        events, rejected, read_counts = root | "ReadEvents" >> _Read(self._events, bool(self._features.event_types))
+        now = config.now or self._events.written
+        events, rejected, read_counts = root | "ReadEvents" >> _Read(
+            self._events, bool(self._features.event_types), now)
         rejected, counts, listed = [rejected], [read_counts], None
         if self._catalog:
             rows, rejected_rows, read_counts = root | "ReadCatalog" >> _Read(self._catalog)
@@ -125,21 +146,21 @@ class Ingest(beam.PTransform):
         cut = AsSingleton(span | "Cut" >> beam.Map(cut_of, config.holdout_days))
         catalog, catalog_counts = (
             events
-            | "ItemsOfChunk" >> beam.Map(item_categories_before, cut)
+            | "PackItems" >> beam.Map(_pack_items)
+            | "ItemsOfChunk" >> beam.Map(_unpack_items_before, cut)
             | "Items" >> beam.CombineGlobally(merge_item_categories)
             | "Catalog" >> beam.FlatMap(_catalog, listed).with_outputs(_COUNTS, main=features.SPLIT_CATALOG))
         train, held_out, user_counts = (
             {"events": events | "Shard" >> beam.FlatMap(shard_by_user, config.shards), "profiles": profiles}
             | "GroupByShard" >> beam.CoGroupByKey()
-            | "Users" >> beam.FlatMap(_user_examples, cut, AsSingleton(catalog), config.max_history, config.seed,
-                                      self._features)
+            | "Users" >> beam.FlatMap(_user_examples, cut, AsSingleton(catalog), config, self._features)
             .with_outputs(features.SPLIT_EVAL, _COUNTS, main=features.SPLIT_TRAIN))
         return {
             features.SPLIT_TRAIN: train,
             features.SPLIT_EVAL: held_out,
             features.SPLIT_CATALOG: catalog | "CatalogExamples" >> beam.FlatMap(
                 _catalog_examples, self._features),
-            REJECTED: rejected | "Rejected" >> beam.Flatten() | "RejectedLines" >> beam.FlatMap(_csv_lines),
+            REJECTED: rejected | "Rejected" >> beam.Flatten(),
             SUMMARY: (
                 [*counts, catalog_counts, user_counts]
                 | "Counts" >> beam.Flatten()
@@ -149,36 +170,60 @@ class Ingest(beam.PTransform):
 
 
 class _Read(beam.PTransform):
-    """Files -> chunks of good rows (Events or CatalogRows), lists of Rejected, Counters."""
+    """Files -> chunks of good rows (Events, CatalogRows or UserRows), CSV lines of those rejected, Counters."""
 
-    def __init__(self, source: Source, with_types: bool = False):
+    def __init__(self, source: Source, with_types: bool = False, now: int = 0):
         super().__init__()
-        self._source, self._with_types = source, with_types
+        self._source, self._with_types, self._now = source, with_types, now
 
     @no_annotations  # Beam has no notion of several outputs
     def expand(self, root: beam.Pipeline) -> tuple[PCollection, PCollection, PCollection]:
-        return tuple(
+        chunks, rejected, counts, rows = (
             root
-            | beam.Create(self._source.files)
+            | beam.Create(list(itertools.chain.from_iterable(map(reading.parts, self._source.files))))
             | beam.Reshuffle()
-            | beam.FlatMap(_read_file, self._source, self._with_types).with_outputs(REJECTED, _COUNTS, main="chunks"))
+            | beam.FlatMap(_read_part, self._source, self._with_types, self._now)
+            .with_outputs(REJECTED, _COUNTS, _ROWS, main="chunks"))
+        return chunks, rejected | beam.FlatMap(_csv_lines, AsList(rows)), counts
 
 
-def _read_file(path: str, source: Source, with_types: bool) -> Iterator[Any]:
+def _read_part(part: Part, source: Source, with_types: bool, now: int) -> Iterator[Any]:
     if source.kind == reading.EVENTS:
-        batches = reading.read_events(path, source.columns, with_types)
+        batches = reading.read_events(part, source.columns, with_types, now)
     else:
         read = reading.read_catalog if source.kind == reading.CATALOG else reading.read_users
-        batches = read(path, source.columns, source.describing)
+        batches = read(part, source.columns, source.describing)
+    rows_of_part = 0
     for rows, rejected in batches:
         good = len((rows.user_id if source.kind == reading.USERS else rows.item_id).code)
+        rows_of_part += good + len(rejected)
         counts = Counter({f"{source.kind}_rows_read": good + len(rejected)})
         counts.update((f"{source.kind}_rows_rejected", row.reason) for row in rejected)
-        yield TaggedOutput(_COUNTS, counts)
         if good:
             yield rows
+            if source.kind == reading.EVENTS:
+                counts["events_out_of_order"] = _out_of_order(rows)
         if rejected:
-            yield TaggedOutput(REJECTED, rejected)
+            yield TaggedOutput(REJECTED, (part, rejected))
+        yield TaggedOutput(_COUNTS, counts)
+    yield TaggedOutput(_ROWS, (part, rows_of_part))
+
+
+def _out_of_order(events: Events) -> int:
+    """How many rows of a chunk are earlier than one of the same user above them."""
+    by_user = np.argsort(events.user_id.code, kind="stable")
+    time = (events.user_id.code[by_user] << 33) + events.timestamp[by_user]
+    return int(np.count_nonzero(time < np.maximum.accumulate(time)))
+
+
+def _csv_lines(element: tuple[Part, list[Rejected]], rows: list[tuple[Part, int]]) -> Iterator[str]:
+    """Rejected rows of a part, numbered in their file, of which all parts are given with their rows."""
+    part, rejected = element
+    before = sum(count for other, count in rows if other.file == part.file and other.start < part.start)
+    for row in rejected:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(row._replace(row=before + row.row))
+        yield line.getvalue()
 
 
 # ----------------------------------------------------------------------------------------------------------------- time
@@ -203,10 +248,16 @@ def cut_of(span: tuple[int, int], holdout_days: int) -> int:
 # ------------------------------------------------------------------------------------------------------------ catalogue
 
 
-def item_categories_before(events: Events, cut: int) -> ItemCategories:
+def _pack_items(events: Events) -> bytes:
+    return packing.pack({"item": events.item_id, "category": events.category_id, "timestamp": events.timestamp})
+
+
+def _unpack_items_before(packed: bytes, cut: int) -> ItemCategories:
     """The items of the events before `cut` (unix seconds) with their categories."""
-    before = events.take(events.timestamp < cut)
-    return merge_item_categories([ItemCategories(before.item_id, before.category_id, before.timestamp)])
+    columns = packing.merge([packed])
+    before = columns["timestamp"] < cut
+    return merge_item_categories([ItemCategories(
+        columns["item"].take(before), columns["category"].take(before), columns["timestamp"][before])])
 
 
 def merge_item_categories(parts: Iterable[ItemCategories]) -> ItemCategories:
@@ -214,10 +265,11 @@ def merge_item_categories(parts: Iterable[ItemCategories]) -> ItemCategories:
     parts = [ItemCategories(Ids.of([]), Ids.of([]), np.zeros(0, np.int64)), *parts]
     item = Ids.concat([part.item_id for part in parts])
     category = Ids.concat([part.category_id for part in parts])
-    timestamp = np.concatenate([part.timestamp for part in parts])
-    order = np.lexsort((-timestamp, category.code, item.code))
-    latest = order[_first_of_each(item.code[order], category.code[order])]
-    return ItemCategories(item.take(latest), category.take(latest), timestamp[latest])
+    pair, of_event = np.unique(item.code * len(category.value) + category.code, return_inverse=True)
+    latest = np.zeros(len(pair), np.int64)
+    np.maximum.at(latest, of_event, np.concatenate([part.timestamp for part in parts]))
+    item_code, category_code = np.divmod(pair, max(len(category.value), 1))
+    return ItemCategories(Ids(item_code, item.value), Ids(category_code, category.value), latest)
 
 
 def make_catalog(log: ItemCategories, listed: list[CatalogRows] | None) -> tuple[Catalog, Counter]:
@@ -233,7 +285,8 @@ def make_catalog(log: ItemCategories, listed: list[CatalogRows] | None) -> tuple
     Returns:
         The catalogue, and Counter: items, categories, category_conflicts (items with several categories in the log),
         catalog_conflicts (items with several in the files), catalog_disagreements (items whose category in the log is
-        not that of the files), items_missing_from_catalog (of the files; taken from the log).
+        not that of the files), items_missing_from_catalog and categories_missing_from_catalog (those of the log that
+        the files do not have).
     """
     order = np.lexsort((log.category_id.code, -log.timestamp, log.item_id.code))
     latest = order[_first_of_each(log.item_id.code[order])]
@@ -257,6 +310,8 @@ def make_catalog(log: ItemCategories, listed: list[CatalogRows] | None) -> tuple
         seen = np.zeros(len(everything.value), dtype=bool)
         seen[at_log] = True
         counts["catalog_conflicts"] = _several(rows.item_id.take(pairs))
+        counts["categories_missing_from_catalog"] = int(np.count_nonzero(
+            ~np.isin(log.category_id.value, rows.category_id.value)))
         counts["items_missing_from_catalog"] = len(everything.value) - len(first)
         counts["catalog_disagreements"] = int(np.count_nonzero(category[at_log] != log_category))
         item = everything.value
@@ -286,30 +341,76 @@ def _several(ids: Ids) -> int:
     return int(np.count_nonzero(np.bincount(ids.code) > 1))
 
 
-def _catalog_examples(catalog: Catalog, features_config: FeaturesConfig) -> Iterator[bytes]:
-    for start in range(0, len(catalog.item_id), _ITEMS_PER_EXAMPLE):
-        chunk = slice(start, start + _ITEMS_PER_EXAMPLE)
-        tokens = [features.split_tokens(joined) for joined in catalog.content[chunk]]
-        yield _example({
-            features.CATALOG_ITEM: catalog.item_id[chunk],
-            features.CATALOG_CATEGORY: catalog.category_id[chunk],
-            features.CATALOG_TITLE: catalog.title[chunk],
-            features.CATALOG_CONTENT: list(itertools.chain.from_iterable(tokens)),
-            features.CATALOG_CONTENT_LENGTH: list(map(len, tokens)),
-        }, features_config)
+def _catalog_examples(catalog: Catalog, features_config: FeaturesConfig) -> list[bytes]:
+    bounds = np.append(np.arange(0, len(catalog.item_id), _ITEMS_PER_EXAMPLE), len(catalog.item_id))
+    tokens = [features.split_tokens(joined) for joined in catalog.content]
+    length = np.array(list(map(len, tokens)), np.int64)
+    return examples.encode(_complete({
+        features.CATALOG_ITEM: examples.lists(bounds, catalog.item_id),
+        features.CATALOG_CATEGORY: examples.lists(bounds, catalog.category_id),
+        features.CATALOG_TITLE: examples.lists(bounds, catalog.title),
+        features.CATALOG_CONTENT: examples.lists(_bounds(length)[bounds], list(itertools.chain.from_iterable(tokens))),
+        features.CATALOG_CONTENT_LENGTH: examples.lists(bounds, length),
+    }, len(bounds) - 1, features_config))
 
 
 # ---------------------------------------------------------------------------------------------------------------- users
 
 
-def shard_by_user(events: Events, shards: int) -> Iterator[tuple[int, Events]]:
-    """The events of each shard that occurs; a user is always in the same one."""
-    of_user = np.array([zlib.crc32(user) % shards for user in events.user_id.value])
+def shard_by_user(events: Events, shards: int) -> Iterator[tuple[int, bytes]]:
+    """The packed events of each shard that occurs, without their categories; a user is always in the same one."""
+    of_user = np.array([zlib.crc32(user) % shards for user in events.user_id.value], np.min_scalar_type(shards))
     shard = of_user[events.user_id.code]
     order = np.argsort(shard, kind="stable")
     starts = np.flatnonzero(_first_of_each(shard[order]))
     for rows in np.split(order, starts[1:]):
-        yield int(shard[rows[0]]), events.take(rows)
+        yield int(shard[rows[0]]), _pack(events.take(rows))
+
+
+def _pack(events: Events) -> bytes:
+    columns = {name: getattr(events, name) for name in _SHARDED}
+    return packing.pack({name: column for name, column in columns.items() if column is not None})
+
+
+def _unpack(parts: Sequence[bytes]) -> Events:
+    columns = packing.merge(parts)
+    return Events(category_id=Ids(np.zeros(len(columns["timestamp"]), np.int64), np.array([b""], object)), **columns)
+
+
+def newest_events(parts: Iterable[bytes], cut: int, config: IngestConfig,
+                  target_types: Sequence[str] = ()) -> tuple[Events, Counter]:
+    """The events of a shard, of each user at most `max_history` before the cut and as many from it on.
+
+    Args:
+        parts: of `shard_by_user`, at least one. Memory holds what is kept of them, not all.
+        cut: unix seconds.
+        config: gives max_history and seed.
+        target_types: as of `sequences.cap`.
+
+    Returns:
+        The events, without categories, and Counter: events (all), events_cut_by_max_history,
+        held_out_events_cut_by_max_history.
+    """
+    counts, pending, size, most = Counter(), [], 0, _MERGED_BYTES
+
+    def merged() -> Events:
+        events = _unpack(pending)
+        kept = cap(events, cut, config.max_history, config.seed, target_types)
+        late, kept_late = (int(np.count_nonzero(one.timestamp >= cut)) for one in (events, kept))
+        counts["held_out_events_cut_by_max_history"] += late - kept_late
+        counts["events_cut_by_max_history"] += len(events) - late - (len(kept) - kept_late)
+        return kept
+
+    for part in parts:
+        pending.append(part)
+        size += len(part)
+        if size > most:
+            pending = [_pack(merged())]
+            size = len(pending[0])
+            most = max(2 * size, _MERGED_BYTES)
+    events = merged()
+    counts["events"] = len(events) + sum(counts.values())
+    return events, counts
 
 
 def shard_profiles(rows: UserRows, shards: int) -> Iterator[tuple[int, dict[bytes, bytes]]]:
@@ -320,73 +421,68 @@ def shard_profiles(rows: UserRows, shards: int) -> Iterator[tuple[int, dict[byte
     yield from parts.items()
 
 
-def _user_examples(shard: tuple[int, dict[str, Iterable[Any]]], cut: int, catalog: Catalog, max_history: int,
-                   seed: int, features_config: FeaturesConfig) -> Iterator[Any]:
+def _user_examples(shard: tuple[int, dict[str, Iterable[Any]]], cut: int, catalog: Catalog, config: IngestConfig,
+                   features_config: FeaturesConfig) -> Iterator[Any]:
     """Examples of the users of a shard: of split train as they are, of split eval and counts tagged."""
-    parts = list(shard[1]["events"])
-    if not parts:
+    parts, profiles = iter(shard[1]["events"]), {}
+    first = next(parts, None)
+    if first is None:
         return
-    events, profiles = Events.concat(parts), {}
     for part in shard[1]["profiles"]:
         profiles |= {user: min(tokens, profiles.get(user, tokens)) for user, tokens in part.items()}
-    targets = events.of_types(features_config.target_event_types)
-    held_out = {basket.user_id: basket
-                for basket in held_out_baskets(targets, cut, _seen(targets.item_id.value, catalog), seed)}
-    before = _with_category_of(catalog, events.take(events.timestamp < cut))
-    counts = Counter(events=len(events), users=len(events.user_id.value), held_out_baskets=len(held_out))
-    for history in histories(before, max_history, seed):
-        stored = _stored(history, features_config.event_types)
-        stored[features.PROFILE] = features.split_tokens(profiles.get(history.user_id, b""))
-        counts["train_users"] += 1
-        counts["events_cut_by_max_history"] += history.events_cut
-        yield _example(stored, features_config)
-        basket = held_out.get(history.user_id)
-        if basket is None:
-            continue
-        counts["target_items"] += len(basket.target_item_id)
-        counts["target_items_unseen"] += basket.items_unseen
-        if len(basket.target_item_id):
-            counts["eval_users"] += 1
-            yield TaggedOutput(features.SPLIT_EVAL, _example({
-                **stored,
-                features.TARGET_ITEM: basket.target_item_id,
-                features.TARGET_TIMESTAMP: [basket.target_timestamp],
-            }, features_config))
+    events, counts = newest_events(itertools.chain([first], parts), cut, config, features_config.target_event_types)
+    place_of = pd.Index(catalog.item_id)
+    place = place_of.get_indexer(events.item_id.value)
+    seen = (place >= 0) & np.append(catalog.seen, False)[place]
+    held_out = {basket.user_id: basket for basket in held_out_baskets(
+        events.of_types(features_config.target_event_types), cut, seen, config.seed)}
+    counts += Counter(users=len(events.user_id.value), held_out_baskets=len(held_out))
+
+    before = events.take(events.timestamp < cut)
+    category = Ids.of(catalog.category_id[place_of.get_indexer(before.item_id.value)])
+    before = dataclasses.replace(before, category_id=category.take(before.item_id.code))
+    users = lay_out(before, config.max_history, config.seed, config.duplicates == "drop")
+    counts += Counter(train_users=len(users.user_id), duplicate_events=int(users.duplicates.sum()))
+    stored = _stored(users, profiles, features_config)
+    yield from examples.encode(stored)
+
+    baskets = [held_out.get(user) for user in users.user_id]
+    counts += Counter(target_items=sum(len(basket.target_item_id) for basket in baskets if basket),
+                      target_items_unseen=sum(basket.items_unseen for basket in baskets if basket))
+    asked = [place for place, basket in enumerate(baskets) if basket and len(basket.target_item_id)]
+    counts["eval_users"] = len(asked)
+    targets = [baskets[place].target_item_id for place in asked]
+    of_asked = {name: column.take(pa.array(asked, pa.int64())) for name, column in stored.items()}
+    of_asked[features.TARGET_ITEM] = examples.lists(
+        _bounds(map(len, targets)), list(itertools.chain.from_iterable(targets)))
+    of_asked[features.TARGET_TIMESTAMP] = examples.lists(
+        range(len(asked) + 1), np.array([baskets[place].target_timestamp for place in asked], np.int64))
+    for example in examples.encode(of_asked):
+        yield TaggedOutput(features.SPLIT_EVAL, example)
     yield TaggedOutput(_COUNTS, counts)
 
 
-def _seen(item_id: np.ndarray, catalog: Catalog) -> np.ndarray:
-    """bool [n], which of the items [n] the catalogue marks as seen."""
-    place = np.searchsorted(catalog.item_id, item_id)
-    seen = place < len(catalog.item_id)
-    place = place[seen]
-    seen[seen] = (catalog.item_id[place] == item_id[seen]) & catalog.seen[place]
-    return seen
-
-
-def _with_category_of(catalog: Catalog, before: Events) -> Events:
-    """Events before the cut, whose items are all in the catalogue, with the catalogue's categories."""
-    of_item = Ids.of(catalog.category_id[np.searchsorted(catalog.item_id, before.item_id.value)])
-    return Events(before.user_id, before.item_id, of_item.take(before.item_id.code), before.timestamp, before.group_id,
-                  before.event_type)
-
-
-def _stored(history: UserHistory, event_types: Sequence[str]) -> dict[str, Sequence[bytes] | np.ndarray]:
-    return {
-        features.USER_ID: [history.user_id],
-        features.EVENT_ITEM: history.event_item_id,
-        features.EVENT_TIMESTAMP: history.event_timestamp,
-        features.EVENT_RANK: history.event_rank,
-        features.EVENT_BASKET_START: history.event_basket_start,
-        features.CATEGORY: history.category_id,
-        features.CATEGORY_LENGTH: history.category_length,
-        features.EVENT_TYPE: features.number_types(history.event_type, event_types) if event_types else (),
+def _stored(users: Histories, profiles: Mapping[bytes, bytes], features_config: FeaturesConfig) -> examples.Columns:
+    tokens = [features.split_tokens(profiles.get(user, b"")) for user in users.user_id]
+    events, rows = users.event_bounds, users.category_bounds
+    columns = {
+        features.USER_ID: examples.lists(range(len(users.user_id) + 1), users.user_id),
+        features.EVENT_ITEM: examples.lists(events, users.event_item_id),
+        features.EVENT_TIMESTAMP: examples.lists(events, users.event_timestamp),
+        features.EVENT_RANK: examples.lists(events, users.event_rank),
+        features.EVENT_BASKET_START: examples.lists(events, users.event_basket_start),
+        features.CATEGORY: examples.lists(rows, users.category_id),
+        features.CATEGORY_LENGTH: examples.lists(rows, users.category_length),
+        features.PROFILE: examples.lists(_bounds(map(len, tokens)), list(itertools.chain.from_iterable(tokens))),
     }
+    if features_config.event_types:
+        numbers = features.number_types(users.event_type.value, features_config.event_types)
+        columns[features.EVENT_TYPE] = examples.lists(events, numbers[users.event_type.code])
+    return _complete(columns, len(users.user_id), features_config)
 
 
-def _example(values: Mapping[str, Sequence[Any] | np.ndarray], features_config: FeaturesConfig) -> bytes:
-    example = tf.train.Example()
-    feature = example.features.feature
+def _complete(columns: examples.Columns, number: int, features_config: FeaturesConfig) -> examples.Columns:
+    """The columns of every feature that examples have under these settings, empty where there is none yet."""
     texts, integers = list(features.BYTES), list(features.INTEGERS)
     if features_config.item_content:
         texts.append(features.CATALOG_CONTENT)
@@ -395,21 +491,16 @@ def _example(values: Mapping[str, Sequence[Any] | np.ndarray], features_config: 
         texts.append(features.PROFILE)
     if features_config.event_types:
         integers.append(features.EVENT_TYPE)
-    for name in texts:
-        feature[name].bytes_list.value.extend(values.get(name, ()))
-    for name in integers:
-        feature[name].int64_list.value.extend(values.get(name, ()))
-    return example.SerializeToString(deterministic=True)
+    nothing = {name: examples.lists([0] * (number + 1), np.zeros(0, kind)) for kind, names in
+               ((object, texts), (np.int64, integers)) for name in names}
+    return {name: columns.get(name, empty) for name, empty in nothing.items()}
+
+
+def _bounds(lengths: Iterable[int]) -> np.ndarray:
+    return np.append(0, np.cumsum(np.fromiter(lengths, np.int64)))
 
 
 # --------------------------------------------------------------------------------------------------- what is told of it
-
-
-def _csv_lines(rejected: Iterable[Rejected]) -> Iterator[str]:
-    for row in rejected:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(row)
-        yield line.getvalue()
 
 
 def _sum_counts(counts: Iterable[Counter]) -> Counter:

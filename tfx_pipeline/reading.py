@@ -1,5 +1,8 @@
 """Event logs and catalogues from CSV, Parquet and TFRecord files, a batch of rows at a time.
 
+A large file is read in parts, by several workers at once: Parquet by row groups, CSV by ranges of bytes; TFRecord and
+compressed CSV are one part.
+
 Each batch is checked with vectorised rules. A row that breaks one becomes a `Rejected` record with the reason; the
 other rows of its file are kept whatever it holds. A row is named by its number, 1 for the first row of data: in CSV the
 header and blank lines do not count, in TFRecord it is the record's number.
@@ -11,30 +14,37 @@ header and blank lines do not count, in TFRecord it is the record's number.
 
 Ids are read as text whatever their type (the integer 123 and the float 123.0 are both "123") and kept as they stand,
 surrounding spaces included, because a client sends them so. Timestamps are unix seconds: integers, floats (rounded
-down), numeric text, or a Parquet time or date. A row without `group_id` in a log that has groups goes into a basket of
-the user's ungrouped events of that second.
+down), numeric text, or a Parquet time or date. One that is later than the log was written, by more than a day for
+clocks and time zones, is rejected: the newest event decides where the held-out time begins. A row without `group_id` in
+a log that has groups goes into a basket of the user's ungrouped events of that second.
 """
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
 import csv
 import dataclasses
+import io
+import itertools
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
-import tensorflow as tf
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
+from tfx_pipeline import packing
 from ulim_tf import features
-from ulim_tf.sequences import Events, Ids
+from ulim_tf.sequences import DAY_SECONDS, Events, Ids
+
+if TYPE_CHECKING:  # a worker that reads no TFRecord starts in a third of the time without it
+    import tensorflow as tf
 
 EVENTS = "events"
 CATALOG = "catalog"
@@ -46,6 +56,8 @@ _DESCRIBING = {CATALOG: "features.item_content", USERS: "features.user_profile"}
 
 BATCH_ROWS = 65_536
 _CSV_BLOCK_BYTES = 1 << 22
+_PART_BYTES = 1 << 24
+_PART_ROWS = 1 << 18
 _YEAR_2100 = 4_102_444_800
 
 _INVALID_UTF8 = "invalid UTF-8"
@@ -55,6 +67,7 @@ _NOT_AN_EXAMPLE = "not a tf.Example"
 _UNPARSABLE_TIME = "unparsable timestamp"
 _TIME_OUT_OF_RANGE = "timestamp out of range: not unix seconds"
 _PER_SECOND = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+_TIME_IN_FUTURE = "timestamp more than a day after the log was written (ingest.now)"
 
 
 class Rejected(NamedTuple):
@@ -64,6 +77,14 @@ class Rejected(NamedTuple):
     row: int
     reason: str
     raw: str
+
+
+class Part(NamedTuple):
+    """What is read at once: of `file`, the lines that begin at bytes, or the row groups, in [start, stop)."""
+
+    file: str
+    start: int
+    stop: int
 
 
 class CatalogRows(NamedTuple):
@@ -91,12 +112,14 @@ class Source:
         files: paths, ascending.
         columns: standard name -> name in the files, for the columns that they have.
         describing: columns of a catalogue or a users file that describe what it lists, by their names in the files.
+        written: unix seconds at which the newest of the files was written; 0 where the file system does not tell.
     """
 
     kind: str
     files: tuple[str, ...]
     columns: Mapping[str, str]
     describing: tuple[str, ...] = ()
+    written: int = 0
 
 
 def check_mapping(columns: Mapping[str, str]) -> None:
@@ -131,39 +154,49 @@ def find(kind: str, pattern: str, columns: Mapping[str, str], describing: Sequen
             missing, or the files do not have the same columns.
     """
     check_mapping(columns)
-    files = tuple(sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list))
+    found = sorted(FileSystems.match([pattern])[0].metadata_list, key=lambda one: one.path)
+    files = tuple(one.path for one in found)
     if not files:
         raise ValueError(f"{kind} must name at least one file, but no file matches {pattern!r}. "
                          "Check the path; a directory needs a pattern such as DIR/*.parquet.")
     for path in files:
         check_extension(path)
     located = [_locate(kind, path, columns, describing) for path in files]
-    for path, found in zip(files, located):
-        if found != located[0]:
+    for path, of_file in zip(files, located):
+        if of_file != located[0]:
             raise ValueError(f"{kind} files must all have the same columns, but {files[0]!r} has "
-                             f"{_as_text(located[0])} and {path!r} has {_as_text(found)}. "
+                             f"{_as_text(located[0])} and {path!r} has {_as_text(of_file)}. "
                              "Read them in separate runs, or add the column to all.")
-    return Source(kind, files, located[0], tuple(describing))
+    return Source(kind, files, located[0], tuple(describing),
+                  int(max(one.last_updated_in_seconds or 0 for one in found)))
 
 
-def read_events(path: str, columns: Mapping[str, str],
-                with_types: bool = False) -> Iterator[tuple[Events, list[Rejected]]]:
-    """Reads one file of an event log.
+def parts(path: str) -> list[Part]:
+    """The parts of a file, in its order; they do not depend on how many workers there are."""
+    with _open(path) as stream:
+        return [Part(path, start, stop) for start, stop in _FORMATS[_extension(path)].parts(stream)]
+
+
+def read_events(path: str | Part, columns: Mapping[str, str], with_types: bool = False,
+                now: int = 0) -> Iterator[tuple[Events, list[Rejected]]]:
+    """Reads one file of an event log, or a part of it.
 
     Args:
-        path: of the file.
+        path: of the file; or the part, whose rows are then numbered from 1.
         columns: standard name -> name in the file, as in `Source`.
         with_types: whether event types are read; an event without one is of the type "".
+        now: unix seconds; events of later than a day after it are rejected. 0: the time is not known.
 
     Yields:
         The good rows of a batch, and its bad ones.
     """
+    latest = now + DAY_SECONDS if now else _YEAR_2100
     optional = {"group_id": "group_id" in columns, "event_type": with_types}
     names = [*REQUIRED[EVENTS], *(name for name, wanted in optional.items() if wanted)]
     for batch in _read(path, {name: columns[name] for name in names}):
         check = _Check(path, batch)
         ids = {name: check.required_text(name) for name in ("user_id", "item_id", "category_id")}
-        timestamp = check.timestamp()
+        timestamp = check.timestamp(latest)
         group = check.optional_text("group_id") if optional["group_id"] else None
         event_type = check.optional_text("event_type").fill_null("") if optional["event_type"] else None
         good, rejected = check.result()
@@ -176,9 +209,9 @@ def read_events(path: str, columns: Mapping[str, str],
         ), rejected
 
 
-def read_catalog(path: str, columns: Mapping[str, str],
+def read_catalog(path: str | Part, columns: Mapping[str, str],
                  describing: Sequence[str] = ()) -> Iterator[tuple[CatalogRows, list[Rejected]]]:
-    """Reads one file of a catalogue; arguments and yields as in `read_events`, `describing` as in `Source`."""
+    """Reads a catalogue file, or a part; arguments and yields as in `read_events`, `describing` as in `Source`."""
     described = _described(CATALOG, describing)
     for batch in _read(path, {**columns, **described}):
         check = _Check(path, batch)
@@ -189,9 +222,9 @@ def read_catalog(path: str, columns: Mapping[str, str],
         yield CatalogRows(*(_ids(column, good) for column in (item, category, title.fill_null(""), tokens))), rejected
 
 
-def read_users(path: str, columns: Mapping[str, str],
+def read_users(path: str | Part, columns: Mapping[str, str],
                describing: Sequence[str] = ()) -> Iterator[tuple[UserRows, list[Rejected]]]:
-    """Reads one users file; arguments and yields as in `read_catalog`."""
+    """Reads one users file, or a part; arguments and yields as in `read_catalog`."""
     described = _described(USERS, describing)
     for batch in _read(path, {**columns, **described}):
         check = _Check(path, batch)
@@ -227,7 +260,7 @@ def _locate(kind: str, path: str, columns: Mapping[str, str], describing: Sequen
     try:
         with _open(path) as stream:
             present = _FORMATS[_extension(path)].header(stream, path)
-    except (pa.ArrowInvalid, tf.errors.DataLossError, OSError, StopIteration) as error:
+    except (pa.ArrowInvalid, OSError, StopIteration) as error:
         raise ValueError(f"{kind} file {path!r} cannot be read as {_extension(path)}: {str(error) or 'it is empty'}. "
                          "Write it again, or leave it out of the pattern.") from error
     located = {}
@@ -266,7 +299,12 @@ class _Batch(NamedTuple):
 
 class _Format(NamedTuple):
     header: Callable[[BinaryIO, str], Sequence[str]]
-    rows: Callable[[BinaryIO, str, Mapping[str, str]], Iterator[_Batch]]
+    parts: Callable[[BinaryIO], list[tuple[int, int]]]
+    rows: Callable[[BinaryIO, Part, Mapping[str, str]], Iterator[_Batch]]
+
+
+_TO_THE_END = 1 << 62
+_WHOLE = (0, _TO_THE_END)
 
 
 def _extension(path: str) -> str:
@@ -277,27 +315,42 @@ def _open(path: str) -> BinaryIO:
     return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
-def _read(path: str, columns: Mapping[str, str]) -> Iterator[_Batch]:
-    with _open(path) as stream:
-        yield from _FORMATS[_extension(path)].rows(stream, path, columns)
+def _read(path: str | Part, columns: Mapping[str, str]) -> Iterator[_Batch]:
+    part = path if isinstance(path, Part) else Part(path, *_WHOLE)
+    with _open(part.file) as stream:
+        yield from _FORMATS[_extension(part.file)].rows(stream, part, columns)
 
 
-def _csv_blocks(stream: BinaryIO, path: str) -> Iterator[bytes]:
-    """Whole lines, some megabytes at a time, the header line first on its own."""
+def _one_part(stream: BinaryIO) -> list[tuple[int, int]]:
+    return [_WHOLE]
+
+
+def _csv_parts(stream: BinaryIO) -> list[tuple[int, int]]:
+    size = stream.seek(0, os.SEEK_END)
+    bounds = [*range(0, max(size, 1), _PART_BYTES), _TO_THE_END]
+    return list(itertools.pairwise(bounds))
+
+
+def _csv_start(stream: BinaryIO, path: str) -> tuple[BinaryIO, bytes, int]:
+    """The stream of lines, behind the first that is not blank; this line; and how many bytes were read."""
     if path.endswith(".gz"):
-        stream = pa.CompressedInputStream(stream, "gzip")
-    rest, header = b"", None
-    while block := stream.read(_CSV_BLOCK_BYTES):
-        rest += block
-        if header is None and b"\n" in (text := rest.lstrip(b"\r\n")):
-            header, _, rest = text.partition(b"\n")
-            yield header
-        lines, newline, tail = rest.rpartition(b"\n")
-        if header is not None and newline:
-            yield lines
-            rest = tail
-    if rest.strip():
-        yield rest
+        stream = io.BufferedReader(pa.CompressedInputStream(stream, "gzip"))
+    read, line = 0, b"\n"
+    while line and not line.strip(b"\r\n"):
+        line = stream.readline()
+        read += len(line)
+    if not line:
+        raise OSError("it is empty")
+    return stream, line.rstrip(b"\n"), read
+
+
+def _csv_blocks(stream: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+    """The lines that begin at `start`, where the stream is, up to `stop`, some megabytes at a time."""
+    while start < stop and (block := stream.read(min(_CSV_BLOCK_BYTES, stop - start))):
+        if not block.endswith(b"\n"):
+            block += stream.readline()
+        start += len(block)
+        yield block
 
 
 def _csv_names(header: bytes) -> list[str]:
@@ -305,14 +358,17 @@ def _csv_names(header: bytes) -> list[str]:
 
 
 def _csv_header(stream: BinaryIO, path: str) -> list[str]:
-    return _csv_names(next(_csv_blocks(stream, path)))
+    return _csv_names(_csv_start(stream, path)[1])
 
 
-def _csv_rows(stream: BinaryIO, path: str, columns: Mapping[str, str]) -> Iterator[_Batch]:
-    blocks = _csv_blocks(stream, path)
-    names = _csv_names(next(blocks))
+def _csv_rows(stream: BinaryIO, part: Part, columns: Mapping[str, str]) -> Iterator[_Batch]:
+    stream, header, start = _csv_start(stream, part.file)
+    names = _csv_names(header)
+    if part.start > start:  # a line that has begun before belongs to the part before
+        stream.seek(part.start - 1)
+        start = part.start - 1 + len(stream.readline())
     first = 1
-    for block in blocks:
+    for block in _csv_blocks(stream, start, part.stop):
         if not block.strip(b"\r\n"):
             continue
         block, faults = _replace_faulty_lines(block, len(names))
@@ -320,7 +376,7 @@ def _csv_rows(stream: BinaryIO, path: str, columns: Mapping[str, str]) -> Iterat
 
         def reject(row: pyarrow.csv.InvalidRow, first=first, faults=faults, malformed=malformed) -> str:
             reason, raw = faults.get(row.text, (_WRONG_WIDTH, row.text))
-            malformed.append(Rejected(path, first - 1 + row.number, reason, raw))
+            malformed.append(Rejected(part.file, first - 1 + row.number, reason, raw))
             return "skip"
 
         table = pyarrow.csv.read_csv(
@@ -385,10 +441,18 @@ def _parquet_header(stream: BinaryIO, path: str) -> list[str]:
     return pyarrow.parquet.ParquetFile(stream).schema_arrow.names
 
 
-def _parquet_rows(stream: BinaryIO, path: str, columns: Mapping[str, str]) -> Iterator[_Batch]:
+def _parquet_parts(stream: BinaryIO) -> list[tuple[int, int]]:
+    groups = pyarrow.parquet.ParquetFile(stream).metadata
+    before = np.cumsum([0] + [groups.row_group(index).num_rows for index in range(groups.num_row_groups)])
+    _, starts = np.unique(before[:-1] // _PART_ROWS, return_index=True)
+    return list(itertools.pairwise([*starts.tolist(), groups.num_row_groups]))
+
+
+def _parquet_rows(stream: BinaryIO, part: Part, columns: Mapping[str, str]) -> Iterator[_Batch]:
+    file = pyarrow.parquet.ParquetFile(stream)
     first = 1
-    batches = pyarrow.parquet.ParquetFile(stream).iter_batches(
-        BATCH_ROWS, columns=list(dict.fromkeys(columns.values())), use_threads=False)
+    batches = file.iter_batches(BATCH_ROWS, row_groups=range(part.start, min(part.stop, file.num_row_groups)),
+                                columns=list(dict.fromkeys(columns.values())), use_threads=False)
     for batch in batches:
         yield _Batch(
             columns={name: batch.column(batch.schema.get_field_index(actual)) for name, actual in columns.items()},
@@ -400,20 +464,27 @@ def _parquet_rows(stream: BinaryIO, path: str, columns: Mapping[str, str]) -> It
 
 
 def _tfrecord_batches(path: str, size: int) -> Iterator[np.ndarray]:
+    import tensorflow as tf
+
     records = tf.data.TFRecordDataset(path, compression_type="GZIP" if path.endswith(".gz") else "")
     return records.batch(size).as_numpy_iterator()
 
 
 def _tfrecord_header(stream: BinaryIO, path: str) -> list[str]:
     # A record has the features it likes: those of the file are taken from its first thousand readable ones.
-    examples = (_parse(record) for record in next(_tfrecord_batches(path, 1000)))
+    import tensorflow as tf
+
+    try:
+        examples = [_parse(record) for record in next(_tfrecord_batches(path, 1000))]
+    except tf.errors.DataLossError as error:
+        raise OSError(str(error)) from error
     return sorted({name for example in examples if example for name in example.features.feature})
 
 
-def _tfrecord_rows(stream: BinaryIO, path: str, columns: Mapping[str, str]) -> Iterator[_Batch]:
+def _tfrecord_rows(stream: BinaryIO, part: Part, columns: Mapping[str, str]) -> Iterator[_Batch]:
     decoder = ExamplesToRecordBatchDecoder()
     first = 1
-    for records in _tfrecord_batches(path, BATCH_ROWS):
+    for records in _tfrecord_batches(part.file, BATCH_ROWS):
         row = np.arange(first, first + len(records))
         first += len(records)
         malformed = []
@@ -423,7 +494,7 @@ def _tfrecord_rows(stream: BinaryIO, path: str, columns: Mapping[str, str]) -> I
         except Exception:  # the decoder gives up on a whole batch for one bad record, with any kind of error
             examples = [_parse(record) for record in records]
             readable = np.array([example is not None for example in examples])
-            malformed = [Rejected(path, int(number), _NOT_AN_EXAMPLE, _readable(record[:200]))
+            malformed = [Rejected(part.file, int(number), _NOT_AN_EXAMPLE, _readable(record[:200]))
                          for number, record in zip(row[~readable], records[~readable])]
             row, examples = row[readable], [example for example in examples if example is not None]
             lists = {name: pa.array([_values_as_bytes(example, actual) for example in examples], pa.list_(pa.binary()))
@@ -438,7 +509,9 @@ def _tfrecord_rows(stream: BinaryIO, path: str, columns: Mapping[str, str]) -> I
         )
 
 
-def _parse(record: bytes) -> tf.train.Example | None:
+def _parse(record: bytes) -> "tf.train.Example | None":
+    import tensorflow as tf
+
     try:
         return tf.train.Example.FromString(record)
     except Exception:  # each protobuf backend has a DecodeError of its own
@@ -450,7 +523,7 @@ def _feature(batch: pa.RecordBatch, name: str) -> pa.Array:
     return batch.column(index) if index >= 0 else pa.nulls(batch.num_rows, pa.list_(pa.binary()))
 
 
-def _values_as_bytes(example: tf.train.Example, name: str) -> list[bytes]:
+def _values_as_bytes(example: "tf.train.Example", name: str) -> list[bytes]:
     feature = example.features.feature[name]
     if feature.HasField("int64_list"):
         return [b"%d" % value for value in feature.int64_list.value]
@@ -464,14 +537,16 @@ def _first_value(values: pa.Array, length: np.ndarray) -> pa.Array:
     return values.flatten().take(pa.array(starts, pa.int64(), mask=length == 0))
 
 
+_CSV, _GZIPPED_CSV = (_Format(_csv_header, cut, _csv_rows) for cut in (_csv_parts, _one_part))
+_TFRECORD = _Format(_tfrecord_header, _one_part, _tfrecord_rows)
 _FORMATS = {
-    ".csv": _Format(_csv_header, _csv_rows),
-    ".csv.gz": _Format(_csv_header, _csv_rows),
-    ".parquet": _Format(_parquet_header, _parquet_rows),
-    ".tfrecord": _Format(_tfrecord_header, _tfrecord_rows),
-    ".tfrecord.gz": _Format(_tfrecord_header, _tfrecord_rows),
-    ".tfrecords": _Format(_tfrecord_header, _tfrecord_rows),
-    ".tfrecords.gz": _Format(_tfrecord_header, _tfrecord_rows),
+    ".csv": _CSV,
+    ".csv.gz": _GZIPPED_CSV,
+    ".parquet": _Format(_parquet_header, _parquet_parts, _parquet_rows),
+    ".tfrecord": _TFRECORD,
+    ".tfrecord.gz": _TFRECORD,
+    ".tfrecords": _TFRECORD,
+    ".tfrecords.gz": _TFRECORD,
 }
 
 
@@ -481,8 +556,8 @@ _FORMATS = {
 class _Check:
     """Reads the columns of a batch by the rules of the log, and remembers the first rule that each row breaks."""
 
-    def __init__(self, path: str, batch: _Batch):
-        self._path = path
+    def __init__(self, path: str | Part, batch: _Batch):
+        self._path = path.file if isinstance(path, Part) else path
         self._batch = batch
         self._reasons: list[str] = []
         self._reason = np.full(len(batch.row), -1)
@@ -505,8 +580,8 @@ class _Check:
         self._reject(invalid, f"{_INVALID_UTF8} in {name}")
         return text
 
-    def timestamp(self) -> np.ndarray:
-        """int64 [E], unix seconds; 0 where there is none."""
+    def timestamp(self, latest: int) -> np.ndarray:
+        """int64 [E], unix seconds, at most `latest`; 0 where there is none."""
         seconds, invalid = _seconds(self._batch.columns["timestamp"])
         parsed = np.isfinite(seconds)
         in_range = parsed & (seconds > 0) & (seconds < _YEAR_2100)
@@ -517,6 +592,7 @@ class _Check:
             self._reject((seconds >= _YEAR_2100) & (seconds < _YEAR_2100 * per_second),
                          f"timestamp out of range: in {unit}? divide by {per_second} for unix seconds")
         self._reject(~in_range, _TIME_OUT_OF_RANGE)
+        self._reject(seconds > latest, _TIME_IN_FUTURE)
         return np.where(in_range, seconds, 0).astype(np.int64)
 
     def result(self) -> tuple[np.ndarray, list[Rejected]]:
@@ -600,10 +676,7 @@ def _mask(column: pa.Array) -> np.ndarray:
 
 def _ids(text: pa.Array, good: np.ndarray) -> Ids:
     """The good rows of a text column without nulls in them."""
-    encoded = text.filter(pa.array(good)).dictionary_encode()
-    values = encoded.dictionary.cast(pa.binary()).to_numpy(zero_copy_only=False)
-    distinct = Ids.of(values)
-    return Ids(distinct.code[encoded.indices.to_numpy(zero_copy_only=False)], distinct.value)
+    return packing.ids_of(text.filter(pa.array(good)).dictionary_encode())
 
 
 def _group_ids(group: pa.Array, good: np.ndarray, timestamp: np.ndarray) -> Ids:

@@ -1,8 +1,8 @@
-"""Users' events -> histories partitioned by category, and the held-out baskets: pure NumPy, no loop over events.
+"""Users' events -> histories partitioned by category, and the held-out baskets: arrays, no loop over events.
 
-A user's **time order** is (timestamp, group, hash of the item and a seed). A log often lists the items of a basket that
-share a timestamp in ascending id, which would tell a model what comes next; the hash shuffles them, the same way on
-every run. Without groups, a basket is the user's events with equal timestamp.
+A user's **time order** is (timestamp, group, hash of the item and a seed, type). A log often lists the items of a
+basket that share a timestamp in ascending id, which would tell a model what comes next; the hash shuffles them, the
+same way on every run. Without groups, a basket is the user's events with equal timestamp.
 
 A history is category-major: its categories are in ascending byte order of their ids, the events of each in time order.
 
@@ -10,11 +10,13 @@ Axes: `ulim_tf/features.py`; E is the events of a chunk or shard, of one or many
 """
 
 import dataclasses
+import functools
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 
 DAY_SECONDS = 86_400
 
@@ -34,8 +36,15 @@ class Ids:
     @classmethod
     def of(cls, values: Sequence[bytes] | np.ndarray) -> "Ids":
         """Encodes bytes [E]."""
-        value, code = np.unique(np.asarray(values, dtype=object), return_inverse=True)
-        return cls(code.astype(np.int64), value)
+        return cls.of_distinct(*pd.factorize(np.asarray(values, dtype=object)))
+
+    @classmethod
+    def of_distinct(cls, code: np.ndarray, value: np.ndarray) -> "Ids":
+        """Encodes ids that are codes [E] of distinct values [n] already, in any order and with none to spare."""
+        order = np.argsort(value)
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        return cls(place[code], value[order])
 
     @classmethod
     def concat(cls, parts: Sequence["Ids"]) -> "Ids":
@@ -50,6 +59,10 @@ class Ids:
         used = np.zeros(len(self.value), dtype=bool)
         used[code] = True
         return Ids((np.cumsum(used) - 1)[code], self.value[used])
+
+    def at(self, index: np.ndarray) -> "Ids":
+        """The ids at `index`, cheaper than `take`: with all values, also those that no longer occur."""
+        return Ids(self.code[index], self.value)
 
     def decode(self) -> np.ndarray:
         """Bytes (object) [E]."""
@@ -94,17 +107,24 @@ class Events:
         if not types:
             return self
         wanted = np.isin(self.event_type.value, [one.encode() for one in types])
-        return self.take(wanted[self.event_type.code])
+        return self.at(wanted[self.event_type.code])
 
     def take(self, index: np.ndarray) -> "Events":
         """The events at `index`: positions or a mask."""
+        return self._each(lambda ids: ids.take(index), index)
+
+    def at(self, index: np.ndarray) -> "Events":
+        """The events at `index`, as `Ids.at`."""
+        return self._each(lambda ids: ids.at(index), index)
+
+    def _each(self, of_ids: Callable[[Ids], Ids], index: np.ndarray) -> "Events":
         return Events(
-            user_id=self.user_id.take(index),
-            item_id=self.item_id.take(index),
-            category_id=self.category_id.take(index),
+            user_id=of_ids(self.user_id),
+            item_id=of_ids(self.item_id),
+            category_id=of_ids(self.category_id),
             timestamp=self.timestamp[index],
-            group_id=None if self.group_id is None else self.group_id.take(index),
-            event_type=None if self.event_type is None else self.event_type.take(index),
+            group_id=None if self.group_id is None else of_ids(self.group_id),
+            event_type=None if self.event_type is None else of_ids(self.event_type),
         )
 
 
@@ -129,6 +149,34 @@ class UserHistory:
 
 
 @dataclasses.dataclass(frozen=True)
+class Histories:
+    """The histories of U users, one after the other; E is their events, R their categories.
+
+    Attributes:
+        user_id: bytes (object) [U], ascending.
+        event_bounds, category_bounds: int64 [U + 1], where the events and the categories of each user begin and end.
+        event_item_id: Ids [E]; event_timestamp, event_rank, event_basket_start: int64 [E].
+        event_type: Ids [E]; None where types are not told apart.
+        category_id: Ids [R]; category_length: int64 [R].
+        events_cut: int64 [U], how many of each user's oldest events were left out.
+        duplicates: int64 [U], how many of the others repeat another of them.
+    """
+
+    user_id: np.ndarray
+    event_bounds: np.ndarray
+    event_item_id: Ids
+    event_timestamp: np.ndarray
+    event_rank: np.ndarray
+    event_basket_start: np.ndarray
+    event_type: Ids | None
+    category_bounds: np.ndarray
+    category_id: Ids
+    category_length: np.ndarray
+    events_cut: np.ndarray
+    duplicates: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class HeldOutBasket:
     """What a user took in their first basket of the held-out time.
 
@@ -145,46 +193,97 @@ class HeldOutBasket:
 
 
 def histories(events: Events, max_history: int, seed: int) -> Iterator[UserHistory]:
-    """Lays out the history of each user, in ascending order of user id.
+    """The history of each user, in ascending order of user id; arguments as of `lay_out`."""
+    laid_out = lay_out(events, max_history, seed)
+    item, category = laid_out.event_item_id.decode(), laid_out.category_id.decode()
+    event_type = None if laid_out.event_type is None else laid_out.event_type.decode()
+    for index, user_id in enumerate(laid_out.user_id):
+        mine = slice(*laid_out.event_bounds[index:index + 2])
+        rows = slice(*laid_out.category_bounds[index:index + 2])
+        yield UserHistory(
+            user_id=user_id,
+            event_item_id=item[mine],
+            event_timestamp=laid_out.event_timestamp[mine],
+            event_rank=laid_out.event_rank[mine],
+            event_basket_start=laid_out.event_basket_start[mine],
+            category_id=category[rows],
+            category_length=laid_out.category_length[rows],
+            event_type=None if event_type is None else event_type[mine],
+            events_cut=int(laid_out.events_cut[index]),
+        )
+
+
+def lay_out(events: Events, max_history: int, seed: int, drop_duplicates: bool = False) -> Histories:
+    """Lays out the histories of all users.
 
     Args:
         events: all events of the users.
         max_history: L, how many of a user's newest events are kept; at least 1.
         seed: of the shuffle inside a basket.
+        drop_duplicates: of those, events that repeat another in user, item, time, basket and type are left out.
     """
-    ordered = events.take(_time_order(events, seed))
+    ordered = events.at(_time_order(events, seed))
     total = np.bincount(ordered.user_id.code)
-    newest_first = np.cumsum(total)[ordered.user_id.code] - np.arange(len(ordered))
-    kept = ordered.take(newest_first <= max_history)
+    kept = ordered
+    if len(total) and total.max() > max_history:
+        newest_first = np.cumsum(total)[ordered.user_id.code] - np.arange(len(ordered))
+        kept = ordered.at(newest_first <= max_history)
+    cut = total - np.bincount(kept.user_id.code)
+    repeats = _repeats(kept)
+    duplicates = np.bincount(kept.user_id.code[repeats], minlength=len(total))
+    if drop_duplicates:
+        kept = kept.at(~repeats)
 
     user = kept.user_id.code
     bounds = np.append(0, np.cumsum(np.bincount(user)))
     rank = np.arange(len(kept)) - bounds[user]
     basket_start = _basket_opening(kept) - bounds[user]
 
-    by_category = np.lexsort((kept.category_id.code, user))
-    row = _run_starts(user, kept.category_id.code[by_category])
-    row_length = np.diff(np.append(row, len(kept)))
-    row_category = kept.category_id.decode()[by_category][row]
-    row_bounds = np.searchsorted(user[row], np.arange(len(bounds)))
+    row_key = user * len(kept.category_id.value) + kept.category_id.code
+    by_category = np.argsort(row_key, kind="stable")
+    row = _run_starts(row_key[by_category])
+    return Histories(
+        user_id=kept.user_id.value,
+        event_bounds=bounds,
+        event_item_id=Ids(kept.item_id.code[by_category], kept.item_id.value),
+        event_timestamp=kept.timestamp[by_category],
+        event_rank=rank[by_category],
+        event_basket_start=basket_start[by_category],
+        event_type=None if kept.event_type is None else Ids(kept.event_type.code[by_category], kept.event_type.value),
+        category_bounds=np.searchsorted(row, bounds),
+        category_id=Ids(kept.category_id.code[by_category][row], kept.category_id.value),
+        category_length=np.diff(np.append(row, len(kept))),
+        events_cut=cut,
+        duplicates=duplicates,
+    )
 
-    item, timestamp = kept.item_id.decode()[by_category], kept.timestamp[by_category]
-    rank, basket_start = rank[by_category], basket_start[by_category]
-    event_type = None if kept.event_type is None else kept.event_type.decode()[by_category]
-    for index, user_id in enumerate(kept.user_id.value):
-        mine = slice(bounds[index], bounds[index + 1])
-        my_rows = slice(row_bounds[index], row_bounds[index + 1])
-        yield UserHistory(
-            user_id=user_id,
-            event_item_id=item[mine],
-            event_timestamp=timestamp[mine],
-            event_rank=rank[mine],
-            event_basket_start=basket_start[mine],
-            category_id=row_category[my_rows],
-            category_length=row_length[my_rows],
-            event_type=None if event_type is None else event_type[mine],
-            events_cut=int(total[index] - (mine.stop - mine.start)),
-        )
+
+def cap(events: Events, cut: int, most: int, seed: int, target_types: Sequence[str] = ()) -> Events:
+    """What can matter of users with very many events, in the order of `events`.
+
+    Args:
+        events: some of the users' events, before and after the cut.
+        cut: unix seconds.
+        most: of each user, so many of the newest events before the cut are kept, and so many of the oldest from it on.
+        seed: of the shuffle inside a basket.
+        target_types: types of events that are held out; others are counted on their own after the cut. Empty: all.
+    """
+    kind = (events.timestamp >= cut).astype(np.int64)
+    if target_types:
+        wanted = np.isin(events.event_type.value, [one.encode() for one in target_types])
+        kind[(kind == 1) & ~wanted[events.event_type.code]] = 2
+    part = 3 * events.user_id.code + kind
+    crowded = np.bincount(part)[part] > most
+    if not crowded.any():
+        return events
+    place = np.flatnonzero(crowded)
+    place = place[_time_order(events.at(place), seed)]
+    place = place[np.argsort(part[place], kind="stable")]
+    starts = _run_starts(part[place])
+    length = np.diff(np.append(starts, len(place)))
+    from_oldest = np.arange(len(place)) - np.repeat(starts, length)
+    kept = np.where(kind[place] == 0, from_oldest >= np.repeat(length, length) - most, from_oldest < most)
+    return events.take(np.sort(np.append(np.flatnonzero(~crowded), place[kept])))
 
 
 def held_out_baskets(events: Events, cut: int, seen: np.ndarray, seed: int) -> Iterator[HeldOutBasket]:
@@ -199,7 +298,11 @@ def held_out_baskets(events: Events, cut: int, seen: np.ndarray, seed: int) -> I
         seen: bool [n], which of `events.item_id.value` any user of the log had before the cut.
         seed: of the shuffle inside a basket.
     """
-    ordered = events.take(_time_order(events, seed))
+    late = events.timestamp >= cut
+    if events.group_id is not None:  # with what came before of their baskets
+        late = np.isin(np.arange(len(events.group_id.value)), events.group_id.code[late])[events.group_id.code]
+    places = np.flatnonzero(late)
+    ordered = events.at(places[_time_order(events.at(places), seed)])
     opening = _basket_opening(ordered)
     held_out = np.flatnonzero(ordered.timestamp[opening] >= cut)
     user = ordered.user_id.code[held_out]
@@ -228,16 +331,39 @@ def held_out_baskets(events: Events, cut: int, seen: np.ndarray, seed: int) -> I
 def _time_order(events: Events, seed: int) -> np.ndarray:
     """int64 [E], positions that put the events in the order of users and, inside a user, in time order."""
     key = str(seed).encode()
-    digests = b"".join(hashlib.blake2b(item, digest_size=8, key=key).digest() for item in events.item_id.value)
-    shuffled = np.frombuffer(digests, dtype=np.uint64)[events.item_id.code]
-    group = events.timestamp if events.group_id is None else events.group_id.code
-    return np.lexsort((shuffled, group, events.timestamp, events.user_id.code))
+    shuffle = np.zeros(len(events.item_id.value), np.uint64)
+    used = np.flatnonzero(np.bincount(events.item_id.code))
+    shuffle[used] = [_digest(item, key) for item in events.item_id.value[used]]
+    keys = [shuffle[events.item_id.code], events.timestamp, events.user_id.code]
+    if events.group_id is not None:
+        keys.insert(1, events.group_id.code)
+    if events.event_type is not None:
+        keys.insert(0, events.event_type.code)
+    return np.lexsort(keys)
+
+
+@functools.lru_cache(1 << 18)
+def _digest(item: bytes, key: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(item, digest_size=8, key=key).digest(), "little")
+
+
+def _repeats(ordered: Events) -> np.ndarray:
+    """bool [E], whether an event is the one before it again."""
+    columns = [ordered.user_id.code, ordered.timestamp, ordered.item_id.code]
+    columns += [ids.code for ids in (ordered.group_id, ordered.event_type) if ids is not None]
+    repeats = np.ones(len(ordered), dtype=bool)
+    repeats[_run_starts(*columns)] = False
+    return repeats
 
 
 def _basket_opening(ordered: Events) -> np.ndarray:
     """int64 [E], position of the first event of each event's basket; groups may interleave in time."""
-    group = ordered.timestamp if ordered.group_id is None else ordered.group_id.code
-    by_basket = np.lexsort((group, ordered.user_id.code))  # stable: time order inside a basket
+    if ordered.group_id is None:
+        group, by_basket = ordered.timestamp, np.arange(len(ordered))
+    else:
+        group = ordered.group_id.code
+        # Stable: time order inside a basket.
+        by_basket = np.argsort(ordered.user_id.code * len(ordered.group_id.value) + group, kind="stable")
     starts = _run_starts(ordered.user_id.code[by_basket], group[by_basket])
     opening = np.empty(len(ordered), dtype=np.int64)
     opening[by_basket] = np.repeat(by_basket[starts], np.diff(np.append(starts, len(ordered))))

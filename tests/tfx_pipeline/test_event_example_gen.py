@@ -1,6 +1,8 @@
 import csv
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tfx.orchestration import metadata, pipeline
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
@@ -143,3 +145,54 @@ def test_folders_of_the_inputs(events, catalog, base, patterns):
 def test_files_of_two_file_systems_are_refused(events, catalog):
     with pytest.raises(ValueError, match=f"must be in one file system, got {events}, {catalog}. Copy them to one"):
         EventExampleGen(events=events, catalog=catalog)
+
+
+def write_span(directory, span, extension, users):
+    path = directory / f"log/day-{span}/part{extension}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [(f"u{number % users}", *row[1:]) for number, row in enumerate(GOOD)]
+    if extension == ".csv":
+        write_rows(path, HEADER, rows)
+    elif extension == ".parquet":
+        pq.write_table(pa.table(dict(zip(HEADER, map(list, zip(*rows))))), path)
+    else:
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for row in rows:
+                writer.write(tf.train.Example(features=tf.train.Features(feature={
+                    name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+                    for name, value in zip(HEADER, row)})).SerializeToString())
+
+
+@pytest.mark.parametrize("extension", [".csv", ".parquet", ".tfrecord"])
+def test_the_newest_span_is_read_and_named(tmp_path, extension):
+    write_span(tmp_path, 2, extension, users=2)
+    write_span(tmp_path, 10, extension, users=4)
+    write_rows(tmp_path / "items.csv", ["item_id", "category_id"], [("i1", "c1"), ("i99", "c1")])
+    patterns = {"events": str(tmp_path / ("log/day-{SPAN}/*" + extension)), "catalog": str(tmp_path / "items.csv")}
+    artifact, = run(tmp_path, **patterns)
+    assert count(artifact, "train") == 4
+    assert spans(tmp_path) == [10]
+    assert run(tmp_path, **patterns) == [artifact]
+
+    write_span(tmp_path, 11, extension, users=3)
+    assert count(run(tmp_path, **patterns)[1], "train") == 3
+    assert spans(tmp_path) == [10, 11]
+
+    write_rows(tmp_path / "items.csv", ["item_id", "category_id"], [("i1", "c1"), ("i99", "c1"), ("i98", "c1")])
+    assert len(run(tmp_path, **patterns)) == 3
+
+
+def spans(directory):
+    store = metadata.sqlite_metadata_connection_config(str(directory / "metadata.sqlite"))
+    with metadata.Metadata(store) as handle:
+        found = handle.store.get_artifacts_by_type("Examples")
+    return [int(one.custom_properties["span"].int_value or one.custom_properties["span"].string_value) for one in found]
+
+
+def test_spans_that_do_not_agree_are_refused(tmp_path):
+    write_span(tmp_path, 2, ".csv", users=2)
+    write_rows(tmp_path / "items-3.csv", ["item_id", "category_id"], [("i1", "c1")])
+    with pytest.raises(ValueError, match="Latest span should be the same for each split"):
+        run(tmp_path, events=str(tmp_path / "log/day-{SPAN}/part.csv"), catalog=str(tmp_path / "items-{SPAN}.csv"))
+    with pytest.raises(ValueError, match=r"Cannot find matching for split events based on .*nowhere-\{SPAN\}\.csv"):
+        run(tmp_path, events=str(tmp_path / "nowhere-{SPAN}.csv"))

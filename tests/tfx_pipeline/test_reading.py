@@ -296,3 +296,25 @@ def test_a_column_of_lists_is_refused(tmp_path):
                              "timestamp": pa.array(np.array([1500000000]))}), tmp_path / "log.parquet")
     with pytest.raises(ValueError, match=r"'user_id'.*must hold text or numbers, got list"):
         read(tmp_path / "log.parquet")
+
+
+@pytest.mark.parametrize("size", [7, 40, 200])
+def test_parts_of_a_csv_file_hold_every_line_once(tmp_path, monkeypatch, size):
+    write_csv(tmp_path / "log.csv", ROWS)
+    monkeypatch.setattr(reading, "_PART_BYTES", size)
+    source = reading.find(reading.EVENTS, str(tmp_path / "log.csv"), {})
+    times, rejected = [], 0
+    for part in reading.parts(source.files[0]):
+        for events, bad in reading.read_events(part, source.columns):
+            times += events.timestamp.tolist()
+            rejected += len(bad)
+    assert times == [row[3] for row in GOOD_READ] and rejected == 15
+
+
+def test_a_time_after_the_log_was_written_is_rejected(tmp_path):
+    rows = [(*GOOD[0][:3], str(time), "g1") for time in (1500000000, 1500000000 + 86400, 1500000001 + 86400)]
+    write_csv(tmp_path / "log.csv", rows)
+    source = reading.find(reading.EVENTS, str(tmp_path / "log.csv"), {})
+    (events, rejected), = reading.read_events(source.files[0], source.columns, now=1500000000)
+    assert events.timestamp.tolist() == [1500000000, 1500086400]
+    assert rows_by_reason(rejected) == {"timestamp more than a day after the log was written (ingest.now)": [3]}

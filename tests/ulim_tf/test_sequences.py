@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ulim_tf.sequences import Events, Ids, held_out_baskets, histories
+from ulim_tf.sequences import Events, Ids, cap, held_out_baskets, histories, lay_out
 
 DAY = 86400
 
@@ -190,3 +190,16 @@ def test_ids_keep_their_values_when_joined_and_taken(parts):
 def test_no_events_make_no_histories():
     events = events_of([(b"u", b"a", b"c", 1, None)]).take(np.array([False]))
     assert list(histories(events, 5, 17)) == [] == list(held_out_baskets(events, 1, np.array([], bool), 17))
+
+
+def test_repeated_events_are_counted_and_dropped_if_wanted():
+    rows = [(b"u", b"a", b"c", 5, b"g"), (b"u", b"a", b"c", 5, b"g"), (b"u", b"a", b"c", 6, b"g")]
+    kept, dropped = (lay_out(events_of(rows), 9, 17, drop) for drop in (False, True))
+    assert (kept.event_timestamp.tolist(), kept.duplicates.tolist()) == ([5, 5, 6], [1])
+    assert (dropped.event_timestamp.tolist(), dropped.duplicates.tolist()) == ([5, 6], [1])
+
+
+def test_the_cap_keeps_what_is_nearest_to_the_cut():
+    rows = [(b"u", b"a", b"c", time, None) for time in range(10)] + [(b"v", b"a", b"c", 1, None)]
+    kept = cap(events_of(rows), cut=5, most=2, seed=17)
+    assert kept.timestamp.tolist() == [3, 4, 5, 6, 1]

@@ -13,6 +13,7 @@ from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
 from tfx_pipeline import reading
+from tfx_pipeline.components.event_example_gen.driver import EventExampleGenDriver
 from tfx_pipeline.components.event_example_gen.executor import EventExampleGenExecutor
 from tfx_pipeline.config import IngestConfig
 from ulim_tf import features
@@ -24,6 +25,10 @@ class EventExampleGen(FileBasedExampleGen):
 
     Beside the splits, the artifact holds `ingest_summary.json` with all counts, and `rejected.csv` if rows were left
     out. A run is taken from the cache as long as no file of either pattern and no argument changes.
+
+    Patterns may hold `{SPAN}`, `{SPAN:width}`, or `{YYYY}`, `{MM}` and `{DD}`, and beside them `{VERSION}`, as TFX's
+    do: the newest span is read, and named in the artifact. Patterns without one do not take part; those with one must
+    agree in their newest.
 
     Args:
         events: path or glob pattern of the log's files; see `tfx_pipeline/reading.py` for formats and columns.
@@ -40,6 +45,7 @@ class EventExampleGen(FileBasedExampleGen):
             or a setting needs a file that is not given.
     """
 
+    DRIVER_CLASS = EventExampleGenDriver
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EventExampleGenExecutor)
 
     def __init__(self, events: str, catalog: str | None = None, users: str | None = None,
@@ -80,7 +86,7 @@ class EventExampleGen(FileBasedExampleGen):
 
 
 def _below_common_folder(patterns: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The deepest folder that holds all files, and the patterns relative to it.
+    """The deepest folder that holds all files, of every span, and the patterns relative to it.
 
     Raises:
         ValueError: the files are in different file systems.
@@ -92,7 +98,7 @@ def _below_common_folder(patterns: Mapping[str, str]) -> tuple[str, dict[str, st
                          f"{', '.join(patterns.values())}. Copy them to one.")
     folders = []
     for level in zip(*(pattern[:-1] for pattern in parts.values())):
-        if len(set(level)) > 1 or set("*?[") & set(level[0]):
+        if len(set(level)) > 1 or set("*?[{") & set(level[0]):
             break
         folders.append(level[0])
     relative = {name: "/".join(pattern[len(folders):]) for name, pattern in parts.items()}

@@ -12,13 +12,14 @@ import apache_beam as beam
 from google.protobuf import wrappers_pb2
 from tfx import types
 from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
-from tfx.components.example_gen.write_split import WriteSplit, to_file_format_str
+from tfx.components.example_gen.write_split import to_file_format_str
 from tfx.components.util import examples_utils
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
+from tfx_pipeline import examples as splits
 from tfx_pipeline import reading
 from tfx_pipeline.beam_transforms import REJECTED, REJECTED_HEADER, SUMMARY, Ingest
 from tfx_pipeline.config import IngestConfig
@@ -79,7 +80,7 @@ class EventExampleGenExecutor(BaseExampleGenExecutor):
             outputs = self.GenerateExamplesByBeam(pipeline, exec_properties)
             for split in _SPLITS:
                 path = artifact_utils.get_split_uri([examples], split)
-                outputs[split] | f"Write[{split}]" >> WriteSplit(path, file_format, exec_properties)
+                outputs[split] | f"Write[{split}]" >> splits.write_split(path)
             outputs[SUMMARY] | "WriteSummary" >> _write_lines(os.path.join(examples.uri, SUMMARY_FILE))
             outputs[REJECTED] | "WriteRejected" >> _write_lines(
                 os.path.join(examples.uri, REJECTED_FILE), header=REJECTED_HEADER, skip_if_empty=True)

@@ -1,0 +1,48 @@
+"""Columns of a log as bytes between Beam's steps: one Arrow buffer a chunk, each distinct id once.
+
+Beam would pickle a chunk anew at every step that it passes, id by id. Bytes it copies.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ulim_tf.sequences import Ids
+
+Columns = Mapping[str, Ids | np.ndarray]
+
+
+def pack(columns: Columns) -> bytes:
+    """Columns [E], of ids or int64, as bytes."""
+    arrays = [pa.array(column) if isinstance(column, np.ndarray) else pa.DictionaryArray.from_arrays(
+        column.code.astype(np.int32), pa.array(column.value, pa.binary())) for column in columns.values()]
+    batch = pa.RecordBatch.from_arrays(arrays, list(columns))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+def merge(parts: Iterable[bytes]) -> dict[str, Ids | np.ndarray]:
+    """The columns of at least one packed part, one below the other."""
+    batches = [pa.ipc.open_stream(part).read_next_batch() for part in parts]
+    table = pa.Table.from_batches(batches).unify_dictionaries()
+    return {name: _merged(table[name]) for name in table.column_names}
+
+
+def _merged(column: pa.ChunkedArray) -> Ids | np.ndarray:
+    if not pa.types.is_dictionary(column.type):
+        return column.to_numpy()
+    code = np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks])
+    return ids_of(pa.DictionaryArray.from_arrays(code, column.chunk(0).dictionary))
+
+
+def ids_of(encoded: pa.DictionaryArray) -> Ids:
+    """Ids of text or bytes, dictionary-encoded, without nulls and without values that do not occur."""
+    value = encoded.dictionary.cast(pa.binary())
+    order = pc.sort_indices(value)
+    place = np.empty(len(order), np.int64)
+    place[order.to_numpy()] = np.arange(len(order))
+    return Ids(place[encoded.indices.to_numpy()], value.take(order).to_numpy(zero_copy_only=False))
