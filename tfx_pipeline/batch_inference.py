@@ -20,7 +20,7 @@ import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from tfx_pipeline import run_summary
+from tfx_pipeline import beam_arguments, run_summary
 from tfx_pipeline.batch_recommendations import SCHEMA, USERS, Recommend
 from tfx_pipeline.components.pusher import versions
 from tfx_pipeline.pipeline import NAME
@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="version folder to ask; the newest in the workdir if absent")
     parser.add_argument("--now", type=int, default=0, metavar="SECONDS",
                         help="request time, unix seconds; 0: the time of each user's newest event")
-    parser.add_argument("--beam_pipeline_args", default="", metavar='"--FLAG=VALUE ..."', help="flags of Beam")
+    parser.add_argument(beam_arguments.FLAG, default="", metavar='"--FLAG=VALUE ..."', help=beam_arguments.HELP)
     args = parser.parse_args(argv)
     start = time.monotonic()
 
@@ -120,7 +120,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         users = infer(workdir=args.workdir, output=args.output, servable=args.servable, now=args.now,
-                      beam_pipeline_args=args.beam_pipeline_args.split(), progress=progress)
+                      beam_pipeline_args=beam_arguments.parse(args.beam_pipeline_args), progress=progress)
     except ValueError as error:
         print(f"error: {error}\nNothing was written.", file=sys.stderr)
         return 2

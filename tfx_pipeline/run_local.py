@@ -18,8 +18,8 @@ from pathlib import Path
 from absl import logging as absl_logging
 from google.protobuf import text_format
 from ml_metadata.proto import metadata_store_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import v1 as tfx
-from tfx.utils import io_utils
 
 from tfx_pipeline import beam_arguments, run_summary
 from tfx_pipeline.config import PipelineConfig
@@ -172,8 +172,8 @@ def _schema(text: str) -> Path | None:
     if text == "inferred":
         return None
     try:
-        io_utils.SchemaReader().read(text)
-    except text_format.ParseError as error:
+        text_format.Parse(Path(text).read_text(), schema_pb2.Schema())
+    except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ValueError(f"--schema takes the text of a tensorflow_metadata Schema, or inferred; {text} is not such a "
                          f"file: {error}. Start from {SCHEMA}.") from error
     return Path(text)

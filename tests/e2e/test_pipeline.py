@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 STEPS = ["EventExampleGen", "ImportSchemaGen", "StatisticsGen", "ExampleValidator", "DataGate", "Transform", "Trainer",
-         "IndexBuilder", "Evaluator", "ServableValidator", "Pusher"]
+         "IndexBuilder", "ServableValidator", "Evaluator", "Pusher"]
 
 # What a stranger has: TensorFlow Serving's stubs and TensorFlow, nothing of this project.
 STOCK_CLIENT = textwrap.dedent("""

@@ -47,8 +47,8 @@ def portable():
         service = local_job_service.LocalJobServicer(beam_job_type=TwoWorkersJob)
         port = service.start_grpc_server()
         pool_address, pool = BeamFnExternalWorkerPoolServicer.start(use_process=True)
-        yield (f"--runner=PortableRunner --job_endpoint=localhost:{port} --environment_type=EXTERNAL "
-               f"--environment_config={pool_address}")
+        yield (f"--runner=PortableRunner --job_endpoint=localhost:{port} --job_server_timeout=600 "
+               f"--environment_type=EXTERNAL --environment_config={pool_address}")
         pool.stop(0)
         service.stop()
 

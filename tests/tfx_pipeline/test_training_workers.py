@@ -1,9 +1,11 @@
 """Two workers on this machine train one model."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,12 +30,11 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def test_two_workers_train_one_model(tmp_path):
-    write_inputs(tmp_path / "inputs")
+def _workers(inputs: Path, step: Path) -> tuple[list[int], list[str]]:
+    """Exit codes of two worker processes that train together, and what they printed."""
     ports = ",".join(map(str, free_ports(2)))
-    step = tmp_path / "Trainer"
     workers = [subprocess.Popen(
-        [sys.executable, "-m", training_programs.__name__, "worker", str(tmp_path / "inputs"), str(step), ports,
+        [sys.executable, "-m", training_programs.__name__, "worker", str(inputs), str(step), ports,
          str(number), json.dumps(TRAINING)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for number in range(2)]
     try:
@@ -41,7 +42,17 @@ def test_two_workers_train_one_model(tmp_path):
     finally:
         for worker in workers:
             worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0], "\n".join(text[-3000:] for text in told)
+    return [worker.returncode for worker in workers], told
+
+
+def test_two_workers_train_one_model(tmp_path):
+    write_inputs(tmp_path / "inputs")
+    step = tmp_path / "Trainer"
+    codes, told = _workers(tmp_path / "inputs", step)
+    if any("heartbeat timeout" in text for text in told):  # a machine too busy to send it says nothing of the trainer
+        shutil.rmtree(step, ignore_errors=True)
+        codes, told = _workers(tmp_path / "inputs", step)
+    assert codes == [0, 0], "\n".join(text[-3000:] for text in told)
     one, other = (json.loads((step / f"worker-{number}.json").read_text()) for number in range(2))
 
     # Each worker had seven moments of its own, and stepped as one that had all fourteen.

@@ -146,7 +146,8 @@ def _capitalised(text: str | None) -> str | None:
 def _write_whole(table: pa.Table, path: Path, parameters: bytes) -> None:
     """Writes under another name first, so that a reader never sees half a file."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table.replace_schema_metadata({_PARAMETERS: parameters}), unfinished)
+    pq.write_table(table.replace_schema_metadata({_PARAMETERS: parameters}), unfinished,
+                   row_group_size=2**18)  # so that several workers can read it
     unfinished.replace(path)
 
 

@@ -18,7 +18,8 @@ VERSIONS_KEPT = "versions_kept"
 class Executor(executor.Executor):
     """Copies the model beside its destination, renames it into place and removes the oldest versions.
 
-    The executor it extends copies file by file into the version folder, where an interruption leaves half of one.
+    The executor it extends copies file by file into the version folder, where an interruption leaves half of one. A URI
+    is left to it: an object store cannot rename.
     """
 
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
@@ -27,6 +28,9 @@ class Executor(executor.Executor):
         destination = proto_utils.json_to_proto(
             exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], pusher_pb2.PushDestination())
         base = destination.filesystem.base_directory
+        if "://" in base:
+            super().Do(input_dict, output_dict, exec_properties)
+            return
         room = versions.make_room(base)
         destination.filesystem.base_directory = room
         super().Do(input_dict, output_dict, {
