@@ -160,6 +160,9 @@ def _config(file: Path | None, train_steps: int | None, seed: int | None) -> Pip
 def _schema(text: str) -> Path | None:
     if text == "inferred":
         return None
+    if not Path(text).is_file():
+        raise FileNotFoundError(f"--schema must name a file, or be inferred; there is no file {text}. "
+                                f"Start from {SCHEMA}.")
     try:
         io_utils.SchemaReader().read(text)
     except text_format.ParseError as error:
