@@ -171,6 +171,9 @@ def _config(file: Path | None, train_steps: int | None, seed: int | None) -> Pip
 def _schema(text: str) -> Path | None:
     if text == "inferred":
         return None
+    if not Path(text).is_file():
+        raise FileNotFoundError(f"--schema must name a file, or be inferred; there is no file {text}. "
+                                f"Start from {SCHEMA}.")
     try:
         text_format.Parse(Path(text).read_text(), schema_pb2.Schema())
     except (text_format.ParseError, UnicodeDecodeError) as error:

@@ -19,7 +19,7 @@ def log(tmp_path):
     (["--train_steps", "0"], "TrainingConfig.steps must be at least 1, got 0"),
     (["--beam_pipeline_args=--direct_num_workers=2"], "Add --direct_running_mode=multi_processing"),
     (["--schema", "events.csv"], "--schema takes the text of a tensorflow_metadata Schema, or inferred"),
-    (["--schema", "nowhere.pbtxt"], "nowhere.pbtxt"),
+    (["--schema", "nowhere.pbtxt"], "--schema must name a file, or be inferred; there is no file nowhere.pbtxt"),
     (["--seed", "-1"], "TrainingConfig.seed must be at least 0, got -1"),
 ])
 def test_wrong_arguments_are_told_before_anything_runs(log, tmp_path, capsys, monkeypatch, flags, message):
