@@ -142,16 +142,21 @@ class Client:
         """The outputs, one dict a history."""
         if not histories:
             return []
-        request = _request(histories)
-        request.model_spec.name = self._model_name
-        request.model_spec.signature_name = signature
+        request = predict_request(histories, signature, self._model_name)
         outputs = self._stub.Predict(request, timeout=self._timeout).outputs
         rows = {name: _to_rows(tensor) for name, tensor in outputs.items()}
         return [{name: row[place] for name, row in rows.items()} for place in range(len(histories))]
 
 
-def _request(histories: Sequence[History]) -> predict_pb2.PredictRequest:
-    """The inputs of the contract: [B, L] with L the longest history, shorter ones padded behind."""
+def predict_request(histories: Sequence[History], signature: str,
+                    model_name: str = contract.MODEL_NAME) -> predict_pb2.PredictRequest:
+    """The request that asks a signature about B histories: [B, L] with L the longest, shorter ones padded behind.
+
+    Args:
+        histories: at least one.
+        signature: its name in the contract.
+        model_name: as the server names it.
+    """
     length = max(len(history.item_ids) for history in histories)
     items, times, types = [], [], []
     for history in histories:
@@ -171,6 +176,7 @@ def _request(histories: Sequence[History]) -> predict_pb2.PredictRequest:
         inputs.append((contract.PROFILE + column, types_pb2.DT_STRING, (batch,),
                        [history.profile.get(column, "").encode() for history in histories]))
     request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = model_name, signature
     for name, dtype, shape, values in inputs:
         tensor = request.inputs[name]
         tensor.dtype = dtype
