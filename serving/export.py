@@ -21,7 +21,8 @@ _EMBEDDED = 2**16  # items at once
 
 
 def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str,
-                    profile_vocabulary: str | None = None, progress: Callable[[str], None] = lambda _: None) -> None:
+                    profile_vocabulary: str | None = None,
+                    progress: Callable[[str], None] = lambda _: None) -> quality.Quality:
     """Embeds the items, builds their index and saves the signatures of `serving/contract.py`.
 
     Args:
@@ -32,21 +33,26 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
         profile_vocabulary: the same for the tokens of users' profiles, of a model that reads them.
         progress: is told what begins, and how large categories are searched.
 
+    Returns:
+        How much the index finds.
+
     Raises:
         ValueError: an item's vector is not finite, a vocabulary does not have as many lines as the model knows, or the
             index finds less than `retrieval.least_recall`.
     """
     check_vocabularies(model, item_vocabulary, category_vocabulary, profile_vocabulary)
     item = np.arange(1, model.items + 1)
-    index, normalizer = build_index(model, item, model.embedding.item_category.numpy()[1:], model.embedding.candidate,
-                                    progress)
+    index, normalizer, found = build_index(
+        model, item, model.embedding.item_category.numpy()[1:], model.embedding.candidate, progress)
     progress("saving the servable")
     Servable(model, index, normalizer, item, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
+    return found
 
 
 def build_index(model: UlimModel, item: np.ndarray, category: np.ndarray, candidate: Callable[[np.ndarray], tf.Tensor],
-                progress: Callable[[str], None] = lambda _: None) -> tuple[CategoryIndex, CategoryNormalizer]:
-    """Embeds items and builds what searches them.
+                progress: Callable[[str], None] = lambda _: None
+                ) -> tuple[CategoryIndex, CategoryNormalizer, quality.Quality]:
+    """Embeds items, builds what searches them and measures how much it finds.
 
     Args:
         model: whose settings and categories these are.
@@ -77,11 +83,11 @@ def build_index(model: UlimModel, item: np.ndarray, category: np.ndarray, candid
                      f"{choice.hashed_us:,.0f} by hashing with recall {choice.hashed_recall:.3f}: "
                      + ("hashing" if choice.hashed else "exactly"))
     progress("measuring the index against exact search")
-    quality.check(quality.measure(index, item, category, vectors, query, retrieval.per_category, _POOL_K),
-                  retrieval.least_recall, retrieval.least_pool_recall)
+    found = quality.measure(index, item, category, vectors, query, retrieval.per_category, _POOL_K)
+    quality.check(found, retrieval.least_recall, retrieval.least_pool_recall)
     normalizer = CategoryNormalizer(vectors, category, model.categories, model.settings.loss.temperature)
     index.release()
-    return index, normalizer
+    return index, normalizer, found
 
 
 def check_vocabularies(model: UlimModel, item: str, category: str, profile: str | None) -> None:
