@@ -1,7 +1,8 @@
 """The figures of a report, in one style. The page gives them its colours of text and lines, by light or dark."""
 
+import html
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
 
@@ -28,7 +29,7 @@ def lines(x: str, y: str, series: Mapping[str, tuple[Sequence[float], Sequence[f
 def bars(x: str, y: str, values: Mapping[str, float]) -> go.Figure:
     """A lying bar for each name, the first on top; `x` is the title of the values."""
     figure = _figure(x, y)
-    figure.add_bar(x=list(values.values()), y=list(values), orientation="h")
+    figure.add_bar(x=list(values.values()), y=_plain(values), orientation="h")
     figure.update_layout(height=max(_HEIGHT // 2, 110 + _ROW_HEIGHT * len(values)))
     figure.update_yaxes(autorange="reversed", type="category", ticksuffix=" ")
     return figure
@@ -38,7 +39,7 @@ def grouped_bars(x: str, y: str, groups: Sequence[str], series: Mapping[str, Seq
     """Standing bars side by side, a group for each place on x and in it a bar for each series."""
     figure = _figure(x, y)
     for name, values in series.items():
-        figure.add_bar(x=list(groups), y=list(values), name=name)
+        figure.add_bar(x=_plain(groups), y=list(values), name=name)
     figure.update_layout(barmode="group", bargap=0.25)
     figure.update_yaxes(rangemode="tozero")
     return figure
@@ -69,6 +70,11 @@ def reliability(x: str, y: str, diagonal: str,
     figure.update_xaxes(type="log", tickformat=".2~%", dtick="D2")
     figure.update_yaxes(type="log", tickformat=".2~%", dtick="D2")
     return figure
+
+
+def _plain(names: Iterable[str]) -> list[str]:
+    """Names as they are: Plotly reads bold type and links into tags."""
+    return [html.escape(name, quote=False) for name in names]
 
 
 def _figure(x: str, y: str) -> go.Figure:

@@ -8,7 +8,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx_pipeline.report import charts, guarded, log_shapes
 from tfx_pipeline.report.blocks import NEUTRAL, Block, Chart, Headline, Link, Page, Table
 from tfx_pipeline.report.subject import Subject
-from tfx_pipeline.report.wording import duration, moment, number, share
+from tfx_pipeline.report.wording import day, duration, number, share
 from ulim_tf import features
 
 FILE = "statistics.html"
@@ -82,7 +82,7 @@ def _split(counted: statistics_pb2.DatasetFeatureStatistics) -> Iterator[Block]:
 
 def _numbers(name: str, stats: statistics_pb2.NumericStatistics) -> list[str]:
     is_time = name in (features.EVENT_TIMESTAMP, features.TARGET_TIMESTAMP)
-    places = [(moment if is_time else number)(value) for value in (stats.min, stats.median, stats.mean, stats.max)]
+    places = [(day if is_time else number)(value) for value in (stats.min, stats.median, stats.mean, stats.max)]
     return [name, *places, duration(stats.std_dev) if is_time else number(stats.std_dev), number(stats.num_zeros)]
 
 

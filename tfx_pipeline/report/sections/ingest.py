@@ -17,8 +17,12 @@ _ODD = {  # counts that are not 0 are told
     "catalog_conflicts": "items with several categories in the catalogue; the first counts",
     "catalog_disagreements": "items whose category in the log is not the catalogue's, which counts",
     "items_missing_from_catalog": "items of the log that the catalogue does not have",
-    "events_cut_by_max_history": "events beyond ingest.max_history, the oldest of a user",
-    "target_items_unseen": "held-out purchases of an item that the user never had",
+    "categories_missing_from_catalog": "categories of the log that the catalogue does not have",
+    "events_out_of_order": "events that stand after a later one in their file",
+    "duplicate_events": "events that repeat another; ingest.duplicates says what becomes of them",
+    "events_cut_by_max_history": "events beyond ingest.max_history, the oldest of a user; left out",
+    "held_out_events_cut_by_max_history": "the same of the held-out time",
+    "target_items_unseen": "held-out items that nobody had before the cut; they are not looked for",
 }
 
 
@@ -61,7 +65,7 @@ def blocks(subject: Subject) -> Iterator[Block]:
         yield _link(subject, f"Every rejected row, with its reason ({REJECTED_FILE})", examples / REJECTED_FILE)
     odd = [[what, number(counts[name])] for name, what in _ODD.items() if counts.get(name)]
     if odd:
-        yield Table("Kept, but worth knowing", ["what", "how many"], odd)
+        yield Table("Worth knowing", ["what", "how many"], odd)
     yield _link(subject, f"All counts ({SUMMARY_FILE})", examples / SUMMARY_FILE)
 
 
