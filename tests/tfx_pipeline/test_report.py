@@ -11,7 +11,7 @@ from tfx_pipeline.components.index_builder import index_facts
 from tfx_pipeline.evaluation import results
 from tfx_pipeline.report import calibration, charts, page, report, wording
 from tfx_pipeline.report.blocks import GOOD, Chart, Headline, Page, Section
-from tfx_pipeline.report.sections import push, quality
+from tfx_pipeline.report.sections import index, push, quality
 from ulim_tf.retrieval.quality import Quality
 
 CANDIDATE = {
@@ -155,6 +155,13 @@ def test_without_a_last_blessed_servable_the_baselines_are_shown(finished, monke
     told = text_of(report.write(finished))
     assert "There is no blessed servable of an earlier run to compare with." in told
     assert "slice users this servable own most frequent most popular all 7 0.4000 0.3000 0.1000" in told
+
+
+def test_a_cached_servable_without_facts_of_its_index_is_told(finished, tmp_path):
+    (tmp_path / "servable").mkdir()
+    steps = [report_runs.step("IndexBuilder", cached=True, servable=tmp_path / "servable")]
+    told = [block.text for block in index.blocks(finished._replace(run=report_runs.Run(steps)))]
+    assert told == ["This servable is from the cache, and older than what is told of an index."]
 
 
 def test_recalls_of_a_cut_off_leave_out_who_has_none():

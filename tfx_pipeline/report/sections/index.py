@@ -14,6 +14,9 @@ def blocks(subject: Subject) -> Iterator[Block]:
     if servable is None:
         yield Missing("No index was built.")
         return
+    if not (servable / index_facts.FILE).is_file():
+        yield Missing("This servable is from the cache, and older than what is told of an index.")
+        return
     facts = index_facts.read(servable)
     retrieval = subject.config.retrieval
     yield Facts({

@@ -49,7 +49,9 @@ def blocks(subject: Subject) -> Iterator[Block]:
     curves = read_curves(model_run)
     losses = {name: curve for name, curve in curves.items() if "loss" in name}
     recalls = {name: curve for name, curve in curves.items() if "recall" in name}
-    yield Facts({**_ending(model_run), **_best(recalls)})
+    facts = {**_ending(model_run), **_best(recalls)}
+    if facts:
+        yield Facts(facts)
     if losses:
         yield _chart("Training losses", "mean loss since the last point", losses, min, "lowest")
     else:
