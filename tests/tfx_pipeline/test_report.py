@@ -51,7 +51,7 @@ def test_a_finished_run_is_told_from_what_was_read_to_what_was_pushed(finished):
         "✓ Version 1700000000 was pushed", "Events 990 Users 40 Items 300 Categories 12 Recall@100 0.4000",
         "Duration 2 min 58 s", "events 1,000 990 10 1.0 %",
         "items with several categories in the log; the latest counts 3",
-        "2 rules: 1 passed, 1 to look at, 0 stopped the run. Compared with an earlier run that passed.",
+        "2 rules: 1 passed, 1 to look at, 0 stopped the run. Compared with the newest earlier run that passed.",
         "event rate warn 12 events a day after 20 12 20", "category_id train High drift 0.4 is above 0.05",
         "category_id drift train largest difference of a share 0.4 0.05",
         "Steps trained 30 of 300", "Weights taken of step 20", "Highest validation recall 0.3000 at step 20",

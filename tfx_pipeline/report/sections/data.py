@@ -36,8 +36,9 @@ def _gate(subject: Subject) -> Iterator[Block]:
         return
     counted = ", ".join(f"{len(report.of(verdict))} {what}" for verdict, what in (
         (gate.PASS, "passed"), (gate.WARN, "to look at"), (gate.STOP, "stopped the run")))
-    against = "an earlier run that passed" if report.baseline else "no earlier run: there is none that passed"
-    yield Text(f"{len(report.checks)} rules: {counted}. Compared with {against}.")
+    against = ("Compared with the newest earlier run that passed." if report.baseline else
+               "There is no earlier run to compare with.")
+    yield Text(f"{len(report.checks)} rules: {counted}. {against}")
     yield Table(
         "The data gate", ["rule", "verdict", "what was found", "measured", "allowed", "earlier run"],
         [[check.rule, check.verdict, check.told, _number(check.value), _number(check.bound), _number(check.baseline)]
