@@ -26,6 +26,8 @@ PIPELINE = [
     "tensorflow-transform==1.16.0",
     "apache-beam==2.61.0",
     "pyarrow==10.0.1",
+    "jinja2>=3.1,<4",
+    "plotly>=7.1,<8",
 ]
 SERVING = [
     "tensorflow-serving-api==2.16.1",
@@ -51,7 +53,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.11",
     packages=find_packages(include=["ulim_tf", "ulim_tf.*", "serving", "serving.*", "tfx_pipeline", "tfx_pipeline.*"]),
-    package_data={"": ["py.typed"], "tfx_pipeline": ["schema.pbtxt"]},
+    package_data={"": ["py.typed"], "tfx_pipeline": ["schema.pbtxt"], "tfx_pipeline.report": ["templates/*"]},
     install_requires=CORE,
     extras_require={
         "pipeline": PIPELINE, "kubeflow": KUBEFLOW, "serving": SERVING, "demo": DEMO, "bench": BENCH, "dev": DEV,

@@ -24,7 +24,7 @@ _EMBEDDED = 2**16  # items at once
 
 def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str,
                     profile_vocabulary: str | None = None, progress: Callable[[str], None] = lambda _: None,
-                    warmup_histories: Sequence[History] = ()) -> None:
+                    warmup_histories: Sequence[History] = ()) -> quality.Quality:
     """Embeds the items, builds their index and saves the signatures of `serving/contract.py` and warm-up requests.
 
     Args:
@@ -36,22 +36,27 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
         progress: is told what begins, and how large categories are searched.
         warmup_histories: what the warm-up requests ask about; made up of the vocabulary if there are none.
 
+    Returns:
+        How much the index finds.
+
     Raises:
         ValueError: an item's vector is not finite, a vocabulary does not have as many lines as the model knows, or the
             index finds less than `retrieval.least_recall`.
     """
     check_vocabularies(model, item_vocabulary, category_vocabulary, profile_vocabulary)
     item = np.arange(1, model.items + 1)
-    index, normalizer = build_index(model, item, model.embedding.item_category.numpy()[1:], model.embedding.candidate,
-                                    progress)
+    index, normalizer, found = build_index(
+        model, item, model.embedding.item_category.numpy()[1:], model.embedding.candidate, progress)
     progress("saving the servable")
     Servable(model, index, normalizer, item, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
     warmup.write(directory, warmup_histories or warmup.make(item_vocabulary, model.settings))
+    return found
 
 
 def build_index(model: UlimModel, item: np.ndarray, category: np.ndarray, candidate: Callable[[np.ndarray], tf.Tensor],
-                progress: Callable[[str], None] = lambda _: None) -> tuple[CategoryIndex, CategoryNormalizer]:
-    """Embeds items and builds what searches them.
+                progress: Callable[[str], None] = lambda _: None
+                ) -> tuple[CategoryIndex, CategoryNormalizer, quality.Quality]:
+    """Embeds items, builds what searches them and measures how much it finds.
 
     Args:
         model: whose settings and categories these are.
@@ -82,11 +87,11 @@ def build_index(model: UlimModel, item: np.ndarray, category: np.ndarray, candid
                      f"{choice.hashed_us:,.0f} by hashing with recall {choice.hashed_recall:.3f}: "
                      + ("hashing" if choice.hashed else "exactly"))
     progress("measuring the index against exact search")
-    quality.check(quality.measure(index, item, category, vectors, query, retrieval.per_category, _POOL_K),
-                  retrieval.least_recall, retrieval.least_pool_recall)
+    found = quality.measure(index, item, category, vectors, query, retrieval.per_category, _POOL_K)
+    quality.check(found, retrieval.least_recall, retrieval.least_pool_recall)
     normalizer = CategoryNormalizer(vectors, category, model.categories, model.settings.loss.temperature)
     index.release()
-    return index, normalizer
+    return index, normalizer, found
 
 
 def check_vocabularies(model: UlimModel, item: str, category: str, profile: str | None) -> None:

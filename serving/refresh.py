@@ -93,7 +93,7 @@ def refresh_servable(model: UlimModel, vocabularies: Vocabularies, catalog: Cata
     item, category, content = placed.candidates, placed.item_category, placed.item_content
     bias = model.biases(category)
     # From the trained tables: the new model, with its own, is made once the index needs no more room to build.
-    index, normalizer = build_index(model, item, category[item], lambda some: model.embedding.candidate_elsewhere(
+    index, normalizer, _ = build_index(model, item, category[item], lambda some: model.embedding.candidate_elsewhere(
         some, bias[some], category[some], None if content is None else content[some]), progress)
     progress("saving the servable")
     try:

@@ -1,7 +1,8 @@
 """Runs the pipeline on this machine: `python -m tfx_pipeline.run_local --events log.csv --workdir DIR`.
 
-Writes the servable to DIR/serving/ulim/<version>/, ML Metadata to DIR/metadata.sqlite, artifacts to DIR/pipeline and
-the full log to DIR/pipeline.log. A second run reuses every step whose inputs and settings have not changed.
+Writes the servable to DIR/serving/ulim/<version>/, a report for people to DIR/report/index.html, ML Metadata to
+DIR/metadata.sqlite, artifacts to DIR/pipeline and the full log to DIR/pipeline.log. A second run reuses every step
+whose inputs and settings have not changed.
 """
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
@@ -24,6 +25,8 @@ from tfx import v1 as tfx
 from tfx_pipeline import beam_arguments, run_summary
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import NAME, SCHEMA, create_pipeline
+from tfx_pipeline.report import report
+from tfx_pipeline.report.subject import Failure, Subject
 from ulim_tf import config as settings
 
 METADATA_FILE = "metadata.sqlite"
@@ -72,10 +75,12 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         try:
             tfx.orchestration.LocalDagRunner().run(pipeline)
         except Exception as error:
+            _write_report(connection, config, workdir, Failure(progress.step, str(error)))
             raise PipelineFailed(f"{progress.step} failed: {error}\nThe full log is {log}. Nothing was pushed."
                                  ) from error
         summary = run_summary.read(connection)
-    print(run_summary.table(summary), flush=True)
+        print(run_summary.table(summary), flush=True)
+        _write_report(connection, config, workdir, None)
     return summary
 
 
@@ -84,6 +89,18 @@ def metadata_connection(workdir: Path) -> metadata_store_pb2.ConnectionConfig:
     return metadata_store_pb2.ConnectionConfig(sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
         filename_uri=str(workdir / METADATA_FILE),
         connection_mode=metadata_store_pb2.SqliteMetadataSourceConfig.READWRITE_OPENCREATE))
+
+
+def _write_report(connection: metadata_store_pb2.ConnectionConfig, config: PipelineConfig, workdir: Path,
+                  failure: Failure | None) -> None:
+    """Whatever goes wrong with it is told and changes nothing of the run."""
+    try:
+        written = report.write(Subject(run_summary.read(connection), config, workdir / "report", workdir / "rejected",
+                                       failure))
+        print(f"report: {written}", flush=True)
+    except Exception as error:
+        logging.getLogger(__name__).exception("the report could not be written")
+        print(f"    no report: {type(error).__name__}: {error}", flush=True)
 
 
 class _logged_to(logging.Handler):

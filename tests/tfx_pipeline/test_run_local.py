@@ -41,6 +41,19 @@ def test_a_log_without_a_valid_row_stops_the_run(log, tmp_path, capsys):
     told = capsys.readouterr().err
     assert "EventExampleGen failed" in told and "missing category_id" in told and "Nothing was pushed" in told
     assert not (tmp_path / "run" / "serving").exists()
+    report = (tmp_path / "run" / "report" / "index.html").read_text()
+    assert "Failed at EventExampleGen" in report and "missing category_id" in report
+
+
+def test_a_report_that_cannot_be_written_is_told_and_changes_nothing_else(log, tmp_path, capsys, monkeypatch):
+    def broken(_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(run_local.report, "write", broken)
+    assert run_local.main(["--events", str(log), "--workdir", str(tmp_path / "run")]) == 1
+    told = capsys.readouterr()
+    assert "no report: OSError: no space left" in told.out
+    assert "EventExampleGen failed" in told.err and "missing category_id" in told.err
 
 
 @pytest.mark.parametrize(("factors", "told"), [

@@ -18,6 +18,7 @@ from serving.client import History
 from serving.export import export_servable
 from serving.histories import read_users
 from tfx_pipeline import trained
+from tfx_pipeline.components.index_builder import index_facts
 from ulim_tf import features
 from ulim_tf.config import FeaturesConfig
 
@@ -25,7 +26,7 @@ MODEL, TRANSFORM_GRAPH, EXAMPLES, SERVABLE = "model", "transform_graph", "exampl
 
 
 class Executor(base_executor.BaseExecutor):
-    """Exports the trained model with its indices, and keeps it beside them."""
+    """Exports the trained model with its indices, and keeps it and what they find beside them."""
 
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
            exec_properties: dict[str, Any]) -> None:
@@ -38,11 +39,16 @@ class Executor(base_executor.BaseExecutor):
                  *([features.CONTENT_VOCABULARY] if model.content else []),
                  *([features.PROFILE_VOCABULARY] if model.profile else [])]
         files = {name: vocabularies.vocabulary_file_by_name(name) for name in names}
-        servable = path_utils.serving_model_dir(artifact_utils.get_single_uri(output_dict[SERVABLE]))
-        export_servable(model, files[features.ITEM_VOCABULARY], files[features.CATEGORY_VOCABULARY], servable,
-                        files.get(features.PROFILE_VOCABULARY), progress=lambda what: print(f"    {what}", flush=True),
-                        warmup_histories=_held_out(input_dict, model.settings.features))
+        artifact = artifact_utils.get_single_uri(output_dict[SERVABLE])
+        servable = path_utils.serving_model_dir(artifact)
+        found = export_servable(
+            model, files[features.ITEM_VOCABULARY], files[features.CATEGORY_VOCABULARY], servable,
+            files.get(features.PROFILE_VOCABULARY), progress=lambda what: print(f"    {what}", flush=True),
+            warmup_histories=_held_out(input_dict, model.settings.features))
         trained.write(servable, model_file, files)
+        index_facts.write(index_facts.of(found, kind=model.settings.retrieval.index, items=model.items,
+                                         category_vocabulary=files[features.CATEGORY_VOCABULARY], servable=servable),
+                          artifact)
 
 
 def _held_out(input_dict: dict[str, list[types.Artifact]], config: FeaturesConfig) -> list[History]:

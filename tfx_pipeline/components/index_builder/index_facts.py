@@ -1,0 +1,63 @@
+"""What is known of an index once it is built: `index.json` beside the servable, for the run's report."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from ulim_tf.retrieval.quality import Quality
+
+FILE = "index.json"
+
+_WORST = 5
+
+
+class IndexFacts(NamedTuple):
+    """An index in a servable.
+
+    Attributes:
+        kind: as `retrieval.index`.
+        items: that it holds.
+        categories: that the model knows.
+        bytes: of the servable's files.
+        recall_in_category: of the best items of a category, what it finds.
+        recall_pool: the same of the whole pool.
+        worst: category id -> what it finds there, of those where it does not find all; the worst five.
+    """
+
+    kind: str
+    items: int
+    categories: int
+    bytes: int
+    recall_in_category: float
+    recall_pool: float
+    worst: dict[str, float]
+
+
+def of(quality: Quality, *, kind: str, items: int, category_vocabulary: str, servable: str) -> IndexFacts:
+    """Facts of an index that was exported.
+
+    Args:
+        quality: as measured.
+        kind: as `retrieval.index`.
+        items: that it holds.
+        category_vocabulary: text file, line i (from 1) is the id of category i.
+        servable: folder of the SavedModel.
+    """
+    categories = Path(category_vocabulary).read_text().splitlines()
+    falling = [(number, found) for number, found in quality.by_category.items() if found < 1.0]
+    return IndexFacts(
+        kind=kind, items=items, categories=len(categories),
+        bytes=sum(file.stat().st_size for file in Path(servable).rglob("*") if file.is_file()),
+        recall_in_category=quality.in_category, recall_pool=quality.pool,
+        worst={categories[number - 1]: found for number, found in itertools.islice(reversed(falling), _WORST)})
+
+
+def write(facts: IndexFacts, directory: str) -> None:
+    """Writes FILE into a folder."""
+    Path(directory, FILE).write_text(json.dumps(facts._asdict(), indent=2, ensure_ascii=False) + "\n")
+
+
+def read(directory: str | Path) -> IndexFacts:
+    """What `write` wrote."""
+    return IndexFacts(**json.loads(Path(directory, FILE).read_text()))

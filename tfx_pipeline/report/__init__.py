@@ -1,0 +1,1 @@
+"""What a run leaves for people: two pages that need no network, `index.html` and `statistics.html`."""

@@ -1,0 +1,1 @@
+"""The sections of a run's report: the blocks of one, from what a part of the run left."""
