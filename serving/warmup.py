@@ -16,6 +16,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving import contract
 from serving.client import History, predict_request
+from serving.client.messages import PredictionLog
 from ulim_tf.config import UlimConfig
 from ulim_tf.sequences import DAY_SECONDS
 
@@ -77,8 +78,9 @@ def write(directory: str, histories: Sequence[History]) -> None:
     with tf.io.TFRecordWriter(file) as writer:
         for signature in contract.OUTPUTS:
             for asked in (*([one] for one in histories), histories):
-                log = prediction_log_pb2.PredictLog(request=predict_request(asked, signature))
-                writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
+                log = PredictionLog()
+                log.predict_log.request.CopyFrom(predict_request(asked, signature))
+                writer.write(log.SerializeToString())
 
 
 def read(directory: str) -> list[predict_pb2.PredictRequest]:

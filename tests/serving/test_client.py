@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from serving.client import CategoryPrediction, Client, History, Recommendation, main
+from serving.client import CategoryPrediction, Client, History, Recommendation
+from serving.client.__main__ import main
 
 ANSWERS = {
     "serving_default": {
