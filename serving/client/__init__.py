@@ -7,12 +7,23 @@ It needs this package, `serving/contract.py`, grpcio, protobuf and NumPy, and no
 """
 
 from serving.client.aio import AsyncClient
-from serving.client.answers import CategoryPrediction, Recommendation
+from serving.client.answers import (
+    CategoryPrediction,
+    Explanation,
+    ItemEncoding,
+    Recommendation,
+    UserEncoding,
+    WeighedEvent,
+)
 from serving.client.blocking import Client
+from serving.client.filters import Filters
 from serving.client.history import History, histories_from_frame
-from serving.client.requests import predict_request
+from serving.client.requests import encode_items_request, predict_request
 from serving.client.settings import Retry
 from serving.client.split import LabelSplit
 
-__all__ = ["AsyncClient", "CategoryPrediction", "Client", "History", "LabelSplit", "Recommendation", "Retry",
-           "histories_from_frame", "predict_request"]
+__all__ = [
+    "AsyncClient", "CategoryPrediction", "Client", "Explanation", "Filters", "History", "ItemEncoding", "LabelSplit",
+    "Recommendation", "Retry", "UserEncoding", "WeighedEvent", "encode_items_request", "histories_from_frame",
+    "predict_request",
+]

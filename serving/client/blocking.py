@@ -2,20 +2,27 @@
 
 import itertools
 import queue
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
 from serving import contract
 from serving.client import answers
-from serving.client.answers import CategoryPrediction, Recommendation
+from serving.client.answers import (
+    CategoryPrediction,
+    Explanation,
+    ItemEncoding,
+    Recommendation,
+    Row,
+    UserEncoding,
+)
+from serving.client.filters import Filters
 from serving.client.history import History
 from serving.client.messages import PredictRequest, PredictResponse
-from serving.client.settings import METHOD, Metadata, Retry, Settings, is_final, read_rows
+from serving.client.settings import METHOD, Metadata, Retry, Settings, is_final, left, read_rows, rows
 from serving.client.split import LabelSplit
 
 if TYPE_CHECKING:
@@ -85,12 +92,47 @@ class Client:
             while waiting:
                 yield from waiting.popleft().result()
 
+    def retrieve(self, history: History, filters: Filters = Filters(), *, timeout: float | None = None,
+                 metadata: Metadata = ()) -> list[Recommendation]:
+        """Items to show a user, best first, of what the filters let through."""
+        return self.retrieve_batch([history], filters, timeout=timeout, metadata=metadata)[0]
+
+    def retrieve_batch(self, histories: Sequence[History], filters: Filters | Sequence[Filters] = Filters(), *,
+                       timeout: float | None = None, metadata: Metadata = ()) -> list[list[Recommendation]]:
+        """Items to show each of some users, of what one set of filters lets through, or each user's own."""
+        return self._ask(contract.SIGNATURE_RETRIEVE, histories, answers.recommendations, timeout, metadata, filters)
+
+    def explain(self, history: History, filters: Filters = Filters(), *, timeout: float | None = None,
+                metadata: Metadata = ()) -> list[Explanation]:
+        """As `retrieve`, and why."""
+        [answer] = self._ask(contract.SIGNATURE_EXPLAIN, [history], answers.explanations, timeout, metadata, filters)
+        return answer
+
     def predict_categories(self, history: History, *, timeout: float | None = None, metadata: Metadata = ()
                            ) -> list[CategoryPrediction]:
         """Categories that the user may turn to next, most probable first."""
         [answer] = self._ask(contract.SIGNATURE_PREDICT_CATEGORY, [history], answers.category_predictions, timeout,
                              metadata)
         return answer
+
+    def encode_user(self, history: History, *, timeout: float | None = None, metadata: Metadata = ()
+                    ) -> UserEncoding:
+        """A user's vectors."""
+        return self.encode_user_batch([history], timeout=timeout, metadata=metadata)[0]
+
+    def encode_user_batch(self, histories: Sequence[History], *, timeout: float | None = None,
+                          metadata: Metadata = ()) -> list[UserEncoding]:
+        """The vectors of each of some users."""
+        return self._ask(contract.SIGNATURE_ENCODE_USER, histories, answers.user_encoding, timeout, metadata)
+
+    def encode_items(self, item_ids: Sequence[str], *, timeout: float | None = None, metadata: Metadata = ()
+                     ) -> list[ItemEncoding]:
+        """The vectors of some items, in their order."""
+        if len(item_ids) == 0:
+            return []
+        request = self._settings.items_request(item_ids)
+        response = self._send(request, self._settings.deadline(timeout), metadata)
+        return [answers.item_encoding(item, row) for item, row in zip(item_ids, rows(response, len(item_ids)))]
 
     def close(self) -> None:
         """Ends the connection."""
@@ -102,34 +144,33 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, signature: str, histories: Sequence[History], read: Callable[[dict[str, Any]], _Answer],
-             timeout: float | None, metadata: Metadata) -> list[_Answer]:
+    def _ask(self, signature: str, histories: Sequence[History], read: Callable[[Row], _Answer],
+             timeout: float | None, metadata: Metadata,
+             filters: Filters | Sequence[Filters] = Filters()) -> list[_Answer]:
         """One answer for each history."""
-        asked = self._settings.requests(histories, signature)
-        responses = [self._send(one.request, timeout, metadata) for one in asked]
+        asked = self._settings.requests(histories, signature, filters)
+        deadline = self._settings.deadline(timeout)
+        responses = [self._send(one.request, deadline, metadata) for one in asked]
         return read_rows(asked, responses, read)
 
-    def _send(self, request: PredictRequest, timeout: float | None, metadata: Metadata) -> PredictResponse:
-        timeout = self._settings.timeout if timeout is None else timeout
+    def _send(self, request: PredictRequest, deadline: float, metadata: Metadata) -> PredictResponse:
         metadata = (*self._settings.metadata, *metadata)
         if self._settings.hedge_after is None:
-            response = self._predict(request, timeout=timeout, metadata=metadata)
+            response = self._predict(request, timeout=left(deadline), metadata=metadata)
         else:
-            response = self._send_twice(request, timeout, metadata, self._settings.hedge_after)
+            response = self._send_twice(request, deadline, metadata, self._settings.hedge_after)
         if self._log:
             self._log.offer(request, response)
         return response
 
-    def _send_twice(self, request: PredictRequest, timeout: float, metadata: Metadata, hedge_after: float
+    def _send_twice(self, request: PredictRequest, deadline: float, metadata: Metadata, hedge_after: float
                     ) -> PredictResponse:
         """The first answer; of a request that is sent again only after `hedge_after` seconds."""
-        deadline = time.monotonic() + timeout
         ended: queue.SimpleQueue[grpc.Future] = queue.SimpleQueue()
         calls = []
 
         def send() -> None:
-            left = max(0.0, deadline - time.monotonic())
-            calls.append(self._predict.future(request, timeout=left, metadata=metadata))
+            calls.append(self._predict.future(request, timeout=left(deadline), metadata=metadata))
             calls[-1].add_done_callback(ended.put)
 
         try:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from serving.client.texts import as_texts, listed
+
 
 @dataclasses.dataclass(frozen=True)
 class History:
@@ -35,14 +37,9 @@ class History:
     user_id: str = ""
 
     def __post_init__(self):
-        for name in ("item_ids", "event_types"):
-            values = getattr(self, name)
-            if values is None:
-                continue
-            if isinstance(values, str):
-                raise TypeError(f"{name} must be a sequence of texts, got the text {values!r}: write [{values!r}]")
-            object.__setattr__(self, name, _listed(values))
-            _check_text(name, getattr(self, name))
+        object.__setattr__(self, "item_ids", as_texts("item_ids", self.item_ids))
+        if self.event_types is not None:
+            object.__setattr__(self, "event_types", as_texts("event_types", self.event_types))
         object.__setattr__(self, "timestamps", _seconds(self.timestamps))
         if len(self.item_ids) != len(self.timestamps):
             raise ValueError(f"item_ids and timestamps must be as many, got {len(self.item_ids)} item_ids "
@@ -71,20 +68,14 @@ def histories_from_frame(frame: Any, now: int = 0) -> dict[str, History]:
     if missing:
         raise ValueError(f"the frame must have the columns user_id, item_id and timestamp, but has no "
                          f"{', '.join(missing)}; it has {', '.join(map(str, frame)) or 'none'}. Rename yours.")
-    users, items, times = _listed(frame["user_id"]), _listed(frame["item_id"]), _seconds(frame["timestamp"])
-    types = _listed(frame["event_type"]) if "event_type" in frame else None
-    _check_text("user_id", users)
+    items, times = listed(frame["item_id"]), _seconds(frame["timestamp"])
+    types = listed(frame["event_type"]) if "event_type" in frame else None
     places: dict[str, list[int]] = {}
-    for place, user in enumerate(users):
+    for place, user in enumerate(as_texts("user_id", frame["user_id"])):
         places.setdefault(user, []).append(place)
     return {user: History([items[place] for place in of_user], [times[place] for place in of_user], now,
                           None if types is None else [types[place] for place in of_user], user_id=user)
             for user, of_user in places.items()}
-
-
-def _listed(values: Sequence[Any]) -> Sequence[Any]:
-    """Lists and tuples as they are, arrays and Series as lists."""
-    return values if isinstance(values, list | tuple) else np.asarray(values).tolist()
 
 
 def _seconds(values: Sequence[Any]) -> Sequence[int]:
@@ -100,10 +91,3 @@ def _seconds(values: Sequence[Any]) -> Sequence[int]:
         raise ValueError(f"timestamps must be whole unix seconds or datetimes, got {array.dtype}: "
                          "convert them, as with .astype('int64')")
     return array.tolist()
-
-
-def _check_text(name: str, values: Sequence[Any]) -> None:
-    for value in values:
-        if not isinstance(value, str):
-            raise TypeError(f"{name} must be texts as in the event log, got {value!r} ({type(value).__name__}): "
-                            "convert them, as with .astype(str)")

@@ -16,7 +16,7 @@ from serving import contract
 from serving.client import tfrecord
 from serving.client.history import History
 from serving.client.messages import PredictionLog, PredictRequest, PredictResponse
-from serving.client.tensors import to_rows
+from serving.client.tensors import to_array
 
 _LOG = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def read_histories(files: Iterable[str]) -> Iterator[History]:
 def _histories(request: PredictRequest) -> Iterator[History]:
     if not {contract.ITEM_ID, contract.TIMESTAMP, contract.LENGTH} <= request.inputs.keys():
         return
-    inputs = {name: to_rows(request.inputs[name]) for name in request.inputs}
+    inputs = {name: to_array(request.inputs[name]).tolist() for name in request.inputs}
     for row, length in enumerate(inputs[contract.LENGTH]):
         types = inputs.get(contract.EVENT_TYPE)
         yield History(

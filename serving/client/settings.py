@@ -2,16 +2,20 @@
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
 
+from serving.client.answers import Row
+from serving.client.filters import Filters
 from serving.client.history import History
 from serving.client.messages import PredictRequest, PredictResponse
-from serving.client.requests import predict_request
+from serving.client.requests import encode_items_request, predict_request
 from serving.client.split import LabelSplit
-from serving.client.tensors import to_rows
+from serving.client.tensors import to_array
+from serving.client.texts import as_texts
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 _MOST_ATTEMPTS = 5  # gRPC makes no more, whatever it is told
@@ -86,14 +90,36 @@ class Settings:
             raise ValueError(f"hedge_after must be above 0 and below timeout ({self.timeout} seconds), "
                              f"got {self.hedge_after}")
 
-    def requests(self, histories: Sequence[History], signature: str) -> list[Asked]:
-        """One request for each label that the histories' users are served."""
+    def requests(self, histories: Sequence[History], signature: str, filters: Filters | Sequence[Filters] = Filters()
+                 ) -> list[Asked]:
+        """One request for each label that the histories' users are served.
+
+        Args:
+            histories: what is asked about.
+            signature: that is asked.
+            filters: of each history, or one for all.
+        """
+        filters = [filters] * len(histories) if isinstance(filters, Filters) else filters
+        if len(filters) != len(histories):
+            raise ValueError(f"filters must be one for all, or as many as the histories ({len(histories)}), "
+                             f"got {len(filters)}")
         places: dict[str | None, list[int]] = {}
         for place, history in enumerate(histories):
             places.setdefault(self._label_of(history), []).append(place)
         return [Asked(of_label, predict_request([histories[place] for place in of_label], signature, self.model_name,
-                                                label))
+                                                label, [filters[place] for place in of_label]))
                 for label, of_label in places.items()]
+
+    def deadline(self, timeout: float | None) -> float:
+        """When an answer must be there, on the monotonic clock."""
+        return time.monotonic() + (self.timeout if timeout is None else timeout)
+
+    def items_request(self, item_ids: Sequence[str]) -> PredictRequest:
+        """The request that asks about items."""
+        if isinstance(self.label, LabelSplit):
+            raise ValueError("items are encoded by one version, but a LabelSplit chooses it by the user. "
+                             "Make a client of one label, Client(.., label=..).")
+        return encode_items_request(as_texts("item_ids", item_ids), self.model_name, self.label)
 
     def _label_of(self, history: History) -> str | None:
         if not isinstance(self.label, LabelSplit):
@@ -104,21 +130,30 @@ class Settings:
         return self.label.label(history.user_id)
 
 
-def read_rows(asked: Sequence[Asked], responses: Sequence[PredictResponse],
-              read: Callable[[dict[str, Any]], Answer]) -> list[Answer]:
+def read_rows(asked: Sequence[Asked], responses: Sequence[PredictResponse], read: Callable[[Row], Answer]
+              ) -> list[Answer]:
     """One answer for each history.
 
     Args:
         asked: the requests.
         responses: to each of them.
-        read: makes an answer of a row of the outputs, as name -> nested list.
+        read: makes an answer of a row of the outputs.
     """
     answers = {}
     for (places, _), response in zip(asked, responses):
-        rows = {name: to_rows(tensor) for name, tensor in response.outputs.items()}
-        for row, place in enumerate(places):
-            answers[place] = read({name: values[row] for name, values in rows.items()})
+        answers.update((places[number], read(row)) for number, row in enumerate(rows(response, len(places))))
     return [answers[place] for place in range(len(answers))]
+
+
+def rows(response: PredictResponse, count: int) -> list[Row]:
+    """The outputs, as name -> array for each of `count` rows."""
+    arrays = {name: to_array(tensor) for name, tensor in response.outputs.items()}
+    return [{name: array[row] for name, array in arrays.items()} for row in range(count)]
+
+
+def left(deadline: float) -> float:
+    """Seconds until a deadline; 0 if it has passed."""
+    return max(0.0, deadline - time.monotonic())
 
 
 def is_final(error: grpc.RpcError) -> bool:

@@ -1,4 +1,4 @@
-"""TensorProto <-> nested lists."""
+"""TensorProto <-> NumPy array."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,8 @@ from serving.client.messages import TensorProto
 _FIELDS = {"float32": (1, "float_val"), "int32": (3, "int_val"), "string": (7, "string_val"), "int64": (9, "int64_val"),
            "bool": (10, "bool_val")}
 _FIELD_OF_NUMBER = dict(_FIELDS.values())
-_DTYPE_OF_NUMBER = {1: "<f4", 3: "<i4", 9: "<i8", 10: "?"}
+_DTYPE_OF_NUMBER = {1: np.dtype("<f4"), 3: np.dtype("<i4"), 7: np.dtype(object), 9: np.dtype("<i8"),
+                    10: np.dtype(bool)}
 
 
 def fill(tensor: TensorProto, dtype: str, shape: Sequence[int], values: Sequence[Any]) -> None:
@@ -29,10 +30,11 @@ def fill(tensor: TensorProto, dtype: str, shape: Sequence[int], values: Sequence
     getattr(tensor, field).extend(values)
 
 
-def to_rows(tensor: TensorProto) -> list[Any]:
-    """A tensor as nested lists, whether its values are in the typed field or in tensor_content; strings as bytes."""
+def to_array(tensor: TensorProto) -> np.ndarray:
+    """The array, whether its values are in the typed field or in tensor_content; strings as objects, of bytes."""
+    dtype = _DTYPE_OF_NUMBER[tensor.dtype]
     if tensor.tensor_content:
-        values = np.frombuffer(tensor.tensor_content, _DTYPE_OF_NUMBER[tensor.dtype])
+        values = np.frombuffer(tensor.tensor_content, dtype)
     else:
-        values = np.array(getattr(tensor, _FIELD_OF_NUMBER[tensor.dtype]), object)
-    return values.reshape([dim.size for dim in tensor.tensor_shape.dim]).tolist()
+        values = np.array(getattr(tensor, _FIELD_OF_NUMBER[tensor.dtype]), dtype)
+    return values.reshape([dim.size for dim in tensor.tensor_shape.dim])
