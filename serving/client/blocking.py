@@ -35,7 +35,8 @@ class Client:
     """A connection to a server, usable from many threads; close it, or use it in a `with`.
 
     Args:
-        target: "host:port" of the gRPC interface.
+        target: "host:port" of the gRPC interface. "dns:///NAME:port" of a name with several addresses, such as a
+            headless service of Kubernetes, sends requests to each server in turn.
         model_name: as the server names it.
         timeout: seconds in which an answer must be there, retries and all; every method takes another for one call.
         retry: how often a request is sent that found no server.

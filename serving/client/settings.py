@@ -53,17 +53,19 @@ class Retry:
 
     def channel_options(self) -> list[tuple[str, Any]]:
         """As gRPC takes them; messages may have any size."""
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        if self.attempts == 1:
-            return [*options, ("grpc.enable_retries", 0)]
-        policy = {"maxAttempts": self.attempts, "initialBackoff": f"{self.first_wait}s",
-                  "maxBackoff": f"{self.longest_wait}s", "backoffMultiplier": 2,
-                  "retryableStatusCodes": ["UNAVAILABLE"]}
-        service_config = {"methodConfig": [{"name": [{}], "retryPolicy": policy}]}
-        return [*options, ("grpc.service_config", json.dumps(service_config)),
-                # A lost connection is tried again as soon as a request is.
-                ("grpc.initial_reconnect_backoff_ms", round(1000 * self.first_wait)),
-                ("grpc.max_reconnect_backoff_ms", round(1000 * self.longest_wait))]
+        # A name with several addresses, as dns:///NAME:PORT: requests go to each in turn, a retry to another.
+        service_config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+        if self.attempts > 1:
+            service_config["methodConfig"] = [{"name": [{}], "retryPolicy": {
+                "maxAttempts": self.attempts, "initialBackoff": f"{self.first_wait}s",
+                "maxBackoff": f"{self.longest_wait}s", "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"]}}]
+        return [
+            ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
+            ("grpc.enable_retries", int(self.attempts > 1)), ("grpc.service_config", json.dumps(service_config)),
+            # A lost connection is tried again as soon as a request is.
+            ("grpc.initial_reconnect_backoff_ms", round(1000 * self.first_wait)),
+            ("grpc.max_reconnect_backoff_ms", round(1000 * self.longest_wait))]
 
 
 class Asked(NamedTuple):

@@ -122,6 +122,18 @@ def test_a_server_that_comes_back_answers_the_next_request(make):
         assert client.recommend(History())[0].item_id == "tea"
 
 
+def test_requests_go_to_each_server_in_turn_and_a_retry_to_another(make, server):
+    with scripted_server.serve(ANSWERS) as other:
+        with make(f"ipv4:{server.target},{other.target}", retry=FAST) as client:
+            for _ in range(20):
+                client.recommend(History())
+            # The second connection may come a moment after the first.
+            assert min(len(server.requests), len(other.requests)) >= 5
+            server.refusals = [UNAVAILABLE] * 3
+            for _ in range(4):
+                assert client.recommend(History())[0].item_id == "tea"
+
+
 @pytest.mark.parametrize(("settings", "message"), [
     ({"attempts": 0}, "attempts must be 1 to 5, the most that gRPC makes, got 0"),
     ({"attempts": 6}, "got 6"),
