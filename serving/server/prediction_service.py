@@ -10,23 +10,25 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 from serving.server.errors import ServingError, invalid
 from serving.server.grpc_errors import refusing
 from serving.server.manager import Manager
+from serving.server.metrics import Metrics
 from serving.server.tensors import to_array, to_proto
 
 _SIGNATURE_DEF = "signature_def"
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Answers from the versions that a manager serves."""
+    """Answers from the versions that a manager serves, and counts what it answers."""
 
-    def __init__(self, manager: Manager):
-        self._manager = manager
+    def __init__(self, manager: Manager, metrics: Metrics):
+        self._manager, self._metrics = manager, metrics
 
     def Predict(self, request: predict_pb2.PredictRequest,
                 context: grpc.ServicerContext) -> predict_pb2.PredictResponse:
         """Runs a signature on the request's tensors."""
-        with refusing(context):
+        with refusing(context), self._metrics.request("Predict", "GRPC") as asked:
             _need_model_spec(request)
             with self._manager.borrow(request.model_spec) as (number, model):
+                asked.model_name = request.model_spec.name
                 inputs = {alias: to_array(alias, proto) for alias, proto in request.inputs.items()}
                 outputs = model.predict(request.model_spec.signature_name, inputs, request.output_filter)
             response = predict_pb2.PredictResponse()

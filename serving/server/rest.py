@@ -3,12 +3,14 @@
     POST /v1/models/NAME[/versions/V]:predict
     GET  /v1/models/NAME[/versions/V]            states of the versions
     GET  /v1/models/NAME[/versions/V]/metadata   signatures
+    GET  /monitoring/prometheus/metrics          what was counted, if wanted
 """
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +29,12 @@ from tensorflow_serving.apis.model_pb2 import ModelSpec
 from serving.server import json_tensors
 from serving.server.errors import ServingError, invalid
 from serving.server.manager import Manager
+from serving.server.metrics import Metrics
 from serving.server.prediction_service import model_metadata
 
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?"
-_LARGEST_BODY_BYTES = 1 << 30
+# As Python objects, a body takes ten times its size and more.
+_LARGEST_BODY_BYTES = 64 << 20
 _HTTP_STATUS = {
     grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -56,17 +60,23 @@ class RestServer:
         address: to listen at.
         port: to listen at.
         workers: threads that answer requests.
+        metrics: counts them.
+        metrics_path: where the counts can be read; None for nowhere.
+        timeout: seconds; a client that takes longer to send a request, or leaves a connection idle, is cut off.
 
     Raises:
         OSError: the port is not free.
     """
 
-    def __init__(self, manager: Manager, address: str, port: int, workers: int):
+    def __init__(self, manager: Manager, address: str, port: int, workers: int, metrics: Metrics,
+                 metrics_path: str | None, timeout: float):
         self._sockets = tornado.netutil.bind_sockets(port, address)
         self._workers = ThreadPoolExecutor(workers, "rest")
         self._in_flight: set[_Handler] = set()
-        given = {"manager": manager, "workers": self._workers, "in_flight": self._in_flight}
+        self._timeout = timeout
+        given = {"manager": manager, "metrics": metrics, "workers": self._workers, "in_flight": self._in_flight}
         self._application = tornado.web.Application([
+            *([(re.escape(metrics_path), _MetricsPage, given)] if metrics_path else []),
             (_MODEL + r":(\w+)", _Predict, given),
             (_MODEL + r"/metadata", _Metadata, given),
             (_MODEL, _Status, given),
@@ -94,7 +104,9 @@ class RestServer:
         self._loop.close()
 
     async def _serve(self) -> None:
-        server = tornado.httpserver.HTTPServer(self._application, max_buffer_size=_LARGEST_BODY_BYTES)
+        server = tornado.httpserver.HTTPServer(
+            self._application, max_buffer_size=_LARGEST_BODY_BYTES, max_body_size=_LARGEST_BODY_BYTES,
+            idle_connection_timeout=self._timeout, body_timeout=self._timeout)
         server.add_sockets(self._sockets)
         await self._stopping.wait()
         server.stop()
@@ -106,8 +118,9 @@ class RestServer:
 class _Handler(tornado.web.RequestHandler):
     """Runs the answer in a worker thread, and writes it or its error as JSON."""
 
-    def initialize(self, manager: Manager, workers: ThreadPoolExecutor, in_flight: set["_Handler"]) -> None:
-        self.manager, self._workers, self._in_flight = manager, workers, in_flight
+    def initialize(self, manager: Manager, metrics: Metrics, workers: ThreadPoolExecutor,
+                   in_flight: set["_Handler"]) -> None:
+        self.manager, self.metrics, self._workers, self._in_flight = manager, metrics, workers, in_flight
 
     async def answer(self, compute: Callable[..., dict[str, Any]], *args: Any) -> None:
         self._in_flight.add(self)
@@ -141,14 +154,22 @@ class _Predict(_Handler):
         await self.answer(self._predict if method == "predict" else self._only_predict, name, version)
 
     def _predict(self, name: str, version: str | None) -> dict[str, Any]:
-        request = json_tensors.parse(self.request.body)
-        signature_name = request.get("signature_name", "")
-        with self.manager.borrow(_spec(name, version)) as (_, model):
-            inputs = json_tensors.read_inputs(request, model.signature(signature_name))
-            return json_tensors.write_outputs(model.predict(signature_name, inputs), request)
+        with self.metrics.request("Predict", "REST") as asked:
+            request = json_tensors.parse(self.request.body)
+            signature_name = request.get("signature_name", "")
+            with self.manager.borrow(_spec(name, version)) as (_, model):
+                asked.model_name = name
+                inputs = json_tensors.read_inputs(request, model.signature(signature_name))
+                return json_tensors.write_outputs(model.predict(signature_name, inputs), request)
 
     def _only_predict(self, name: str, version: str | None) -> dict[str, Any]:
         raise ServingError(grpc.StatusCode.UNIMPLEMENTED, "The embedded server has :predict only.")
+
+
+class _MetricsPage(_Handler):
+    async def get(self) -> None:
+        self.set_header("Content-Type", "text/plain; version=0.0.4")
+        await self.finish(self.metrics.page())
 
 
 class _Status(_Handler):
