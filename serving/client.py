@@ -97,12 +97,15 @@ class Client:
         target: "host:port" of the gRPC interface.
         model_name: as the server names it.
         timeout: seconds to wait for one answer.
+        credentials: for a server with TLS, as `grpc.ssl_channel_credentials` makes them; None for one without.
 
     Every method raises grpc.RpcError as gRPC made it, with the server's code and message.
     """
 
-    def __init__(self, target: str, model_name: str = contract.MODEL_NAME, timeout: float = 10.0):
-        self._channel = grpc.insecure_channel(target, options=_ANY_SIZE)
+    def __init__(self, target: str, model_name: str = contract.MODEL_NAME, timeout: float = 10.0,
+                 credentials: grpc.ChannelCredentials | None = None):
+        self._channel = (grpc.secure_channel(target, credentials, options=_ANY_SIZE) if credentials
+                         else grpc.insecure_channel(target, options=_ANY_SIZE))
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._model_name = model_name
         self._timeout = timeout

@@ -10,11 +10,11 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
-PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
-MODEL_SERVICE = "tensorflow.serving.ModelService"
-
-_SERVICES = ("", PREDICTION_SERVICE)
+_PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
+_MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+_SERVICES = ("", _PREDICTION_SERVICE)
 _STATUS = health_pb2.HealthCheckResponse
 _NO_SERVICE = "?"
 _POLL_SECONDS = 0.1
@@ -79,7 +79,7 @@ class _Reflection(reflection.ReflectionServicer):
 def add_to_server(servicer: Health, server: grpc.Server) -> None:
     """Adds the health service, and reflection of all that the server has."""
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    names = [PREDICTION_SERVICE, MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
+    names = [_PREDICTION_SERVICE, _MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
     # A reflection stream holds a thread for as long as its client likes.
     _Reflection.ServerReflectionInfo.experimental_thread_pool = ThreadPoolExecutor(2, "reflection")
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(_Reflection(names), server)

@@ -75,7 +75,7 @@ class Manager:
     def wait_until_available(self, timeout: float) -> bool:
         """True as soon as a version is served, False if none is after `timeout` seconds."""
         with self._changed:
-            return self._changed.wait_for(self._available, timeout)
+            return bool(self._changed.wait_for(self._available, timeout))
 
     @contextlib.contextmanager
     def borrow(self, spec: ModelSpec) -> Iterator[tuple[int, LoadedModel]]:

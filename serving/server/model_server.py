@@ -124,7 +124,8 @@ class ModelServer:
 
     def _listen_grpc(self, workers: int, credentials: grpc.ServerCredentials | None,
                      channel_arguments: Sequence[tuple[str, int | str]]) -> grpc.Server:
-        server = grpc.server(ThreadPoolExecutor(workers, "grpc"), options=[*_GRPC_OPTIONS, *channel_arguments])
+        options = {**dict(_GRPC_OPTIONS), **dict(channel_arguments)}  # of two of a name, gRPC would take the first
+        server = grpc.server(ThreadPoolExecutor(workers, "grpc"), options=list(options.items()))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
             PredictionService(self._manager, self._metrics), server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._manager), server)
@@ -153,8 +154,7 @@ def _load(intra_op_threads: int, inter_op_threads: int, batcher: Batcher | None,
     model = LoadedModel(directory, intra_op_threads, inter_op_threads, batcher, metrics)
     if warmed_up:
         try:
-            with metrics.warm_up(directory):
-                warm_up.replay(model, directory)
+            warm_up.replay(model, directory, metrics)
         except BaseException:
             model.close()
             raise

@@ -14,6 +14,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from serving.server.errors import ServingError, invalid
 from serving.server.loader import LoadedModel
+from serving.server.metrics import Metrics
 from serving.server.tensors import to_array
 from serving.warmup import FILE
 
@@ -21,12 +22,13 @@ _MOST_RECORDS = 1000  # TF Serving's limit
 _EXAMPLES = "inputs"  # the input of a signature that takes serialized examples
 
 
-def replay(model: LoadedModel, directory: str) -> int:
-    """Answers the requests that a servable holds for this, and returns how many they were; 0 if it holds none.
+def replay(model: LoadedModel, directory: str, metrics: Metrics) -> None:
+    """Answers the requests that a servable holds for this, if it does.
 
     Args:
         model: loaded from the servable.
         directory: of the servable.
+        metrics: is told how long it takes.
 
     Raises:
         ServingError: a request cannot be read or answered, or there are more than a thousand; the code is the
@@ -34,18 +36,17 @@ def replay(model: LoadedModel, directory: str) -> int:
     """
     file = os.path.join(directory, FILE)
     if not tf.io.gfile.exists(file):
-        return 0
-    count = 0
-    for count, record in enumerate(_records(file), 1):
-        if count > _MOST_RECORDS:
-            raise invalid(f"Number of warmup records exceeds the maximum ({_MOST_RECORDS}) at {file}")
-        try:
-            _answer(model, PredictionLog.FromString(record))
-        except DecodeError as error:
-            raise invalid(f"Failed to parse warmup record {count} from {file}") from error
-        except ServingError as error:
-            raise ServingError(error.code, f"warmup record {count} of {file}: {error}") from error
-    return count
+        return
+    with metrics.warm_up(directory):
+        for number, record in enumerate(_records(file), 1):
+            if number > _MOST_RECORDS:
+                raise invalid(f"Number of warmup records exceeds the maximum ({_MOST_RECORDS}) at {file}")
+            try:
+                _answer(model, PredictionLog.FromString(record))
+            except DecodeError as error:
+                raise invalid(f"Failed to parse warmup record {number} from {file}") from error
+            except ServingError as error:
+                raise ServingError(error.code, f"warmup record {number} of {file}: {error}") from error
 
 
 def _records(file: str) -> Iterator[bytes]:
