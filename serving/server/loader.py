@@ -68,23 +68,28 @@ class LoadedModel:
         return self.signatures[name]
 
     def predict(self, signature_name: str, inputs: Mapping[str, np.ndarray],
-                output_filter: Sequence[str] = ()) -> dict[str, np.ndarray]:
+                output_filter: Sequence[str] = (), timeout: float | None = None) -> dict[str, np.ndarray]:
         """Runs a signature.
 
         Args:
             signature_name: "" is `serving_default`.
             inputs: one array an input of the signature; strings as object arrays of bytes.
             output_filter: names of the outputs to compute; empty for all.
+            timeout: seconds after which the run is cancelled; None for never.
 
         Raises:
-            ServingError: see `signature`, `check_inputs`, `outputs_wanted`; or, with its code, what the graph raised.
+            ServingError: see `signature`, `check_inputs`, `outputs_wanted`; DEADLINE_EXCEEDED, after `timeout`; or,
+                with its code, what the graph raised.
         """
         signature = self.signature(signature_name)
         check_inputs(signature, inputs)
         outputs = outputs_wanted(signature, output_filter)
+        # A timeout of 0 would be none.
+        options = None if timeout is None else tf.compat.v1.RunOptions(timeout_in_ms=max(1, round(timeout * 1000)))
         try:
             values = self._session.run({alias: info.name for alias, info in outputs.items()},
-                                       {signature.inputs[alias].name: array for alias, array in inputs.items()})
+                                       {signature.inputs[alias].name: array for alias, array in inputs.items()},
+                                       options)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
         # Session.run returns a scalar as a Python or NumPy scalar.

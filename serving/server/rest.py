@@ -1,8 +1,8 @@
 """TF Serving's REST interface, answered by the code that answers gRPC.
 
-    POST /v1/models/NAME[/versions/V]:predict
-    GET  /v1/models/NAME[/versions/V]            states of the versions
-    GET  /v1/models/NAME[/versions/V]/metadata   signatures
+    POST /v1/models/NAME[/versions/V|/labels/LABEL]:predict
+    GET  /v1/models/NAME[/versions/V|/labels/LABEL]            states of the versions
+    GET  /v1/models/NAME[/versions/V|/labels/LABEL]/metadata   signatures
 """
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
@@ -24,12 +24,13 @@ from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataReque
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 
-from serving.server import json_tensors
+from serving.server import json_tensors, unoffered
 from serving.server.errors import ServingError, invalid
 from serving.server.manager import Manager
 from serving.server.prediction_service import model_metadata
 
-_MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?"
+_MODEL = r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
+_LARGEST_VERSION = 2**63 - 1
 _LARGEST_BODY_BYTES = 1 << 30
 _HTTP_STATUS = {
     grpc.StatusCode.CANCELLED: 499,
@@ -67,7 +68,7 @@ class RestServer:
         self._in_flight: set[_Handler] = set()
         given = {"manager": manager, "workers": self._workers, "in_flight": self._in_flight}
         self._application = tornado.web.Application([
-            (_MODEL + r":(\w+)", _Predict, given),
+            (_MODEL + r":(predict|classify|regress)", _Predict, given),
             (_MODEL + r"/metadata", _Metadata, given),
             (_MODEL, _Status, given),
             (r"/.*", _Malformed, given),
@@ -137,36 +138,42 @@ class _Malformed(_Handler):
 
 
 class _Predict(_Handler):
-    async def post(self, name: str, version: str | None, method: str) -> None:
-        await self.answer(self._predict if method == "predict" else self._only_predict, name, version)
+    async def post(self, name: str, version: str | None, label: str | None, method: str) -> None:
+        await self.answer({"predict": self._predict, "classify": self._classify, "regress": self._regress}[method],
+                          name, version, label)
 
-    def _predict(self, name: str, version: str | None) -> dict[str, Any]:
+    def _predict(self, *model_parts: str | None) -> dict[str, Any]:
         request = json_tensors.parse(self.request.body)
         signature_name = request.get("signature_name", "")
-        with self.manager.borrow(_spec(name, version)) as (_, model):
+        with self.manager.borrow(_spec(*model_parts)) as (_, model):
             inputs = json_tensors.read_inputs(request, model.signature(signature_name))
             return json_tensors.write_outputs(model.predict(signature_name, inputs), request)
 
-    def _only_predict(self, name: str, version: str | None) -> dict[str, Any]:
-        raise ServingError(grpc.StatusCode.UNIMPLEMENTED, "The embedded server has :predict only.")
+    def _classify(self, *model_parts: str | None) -> dict[str, Any]:
+        request = json_tensors.parse_object(self.request.body)
+        unoffered.classify(self.manager, _spec(*model_parts, request.get("signature_name", "")))
+
+    def _regress(self, *model_parts: str | None) -> dict[str, Any]:
+        request = json_tensors.parse_object(self.request.body)
+        unoffered.regress(self.manager, _spec(*model_parts, request.get("signature_name", "")))
 
 
 class _Status(_Handler):
-    async def get(self, name: str, version: str | None) -> None:
-        await self.answer(self._status, name, version)
+    async def get(self, *model_parts: str | None) -> None:
+        await self.answer(self._status, *model_parts)
 
-    def _status(self, name: str, version: str | None) -> dict[str, Any]:
-        return _to_dict(GetModelStatusResponse(model_version_status=self.manager.statuses(_spec(name, version))))
+    def _status(self, *model_parts: str | None) -> dict[str, Any]:
+        return _to_dict(GetModelStatusResponse(model_version_status=self.manager.statuses(_spec(*model_parts))))
 
 
 class _Metadata(_Handler):
-    async def get(self, name: str, version: str | None) -> None:
-        await self.answer(self._metadata, name, version)
+    async def get(self, *model_parts: str | None) -> None:
+        await self.answer(self._metadata, *model_parts)
 
-    def _metadata(self, name: str, version: str | None) -> dict[str, Any]:
+    def _metadata(self, *model_parts: str | None) -> dict[str, Any]:
         field = "signature_def"
         response = model_metadata(self.manager, GetModelMetadataRequest(
-            model_spec=_spec(name, version), metadata_field=[field]))
+            model_spec=_spec(*model_parts), metadata_field=[field]))
         signatures = SignatureDefMap()
         response.metadata[field].Unpack(signatures)
         spec = response.model_spec
@@ -174,10 +181,14 @@ class _Metadata(_Handler):
                 "metadata": {field: _to_dict(signatures)}}
 
 
-def _spec(name: str, version: str | None) -> ModelSpec:
-    spec = ModelSpec(name=name)
+def _spec(name: str, version: str | None, label: str | None, signature_name: str = "") -> ModelSpec:
+    spec = ModelSpec(name=name, signature_name=signature_name)
     if version is not None:
+        if len(version) > len(str(_LARGEST_VERSION)) or int(version) > _LARGEST_VERSION:
+            raise invalid(f"Failed to convert version: {version} to numeric.")
         spec.version.value = int(version)
+    if label is not None:
+        spec.version_label = label
     return spec
 
 

@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
+from serving.server.model_config import single_model
 from serving.server.model_server import ModelServer
 from serving.server.process import wait_until_served
 
@@ -16,7 +17,7 @@ def serve(base_path, timeout: float, output=None) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{probe.getsockname()[1]}"
-    server = ModelServer("ulim", str(base_path), int(target.rpartition(":")[2]))
+    server = ModelServer(single_model("ulim", str(base_path)), int(target.rpartition(":")[2]))
     server.start()
     try:
         wait_until_served(target, timeout)
