@@ -17,9 +17,9 @@ from google.protobuf.message import Message
 
 from serving.server.errors import ServingError, invalid
 from serving.server.metrics import Metrics
-from serving.server.text_configs import ConfigError
 
 Arrays = Mapping[str, np.ndarray]
+Compute = Callable[[Arrays, float | None], dict[str, np.ndarray]]
 
 # A history that is far longer than its neighbours' would be paid for by all of them: values of one padded input.
 _MOST_PADDED = 1 << 20
@@ -66,13 +66,13 @@ def from_message(message: Message, file: str) -> BatchingParameters:
     """The parameters that a configuration file sets, and the defaults of those it does not.
 
     Raises:
-        ConfigError: a value is out of its range.
+        ServingError: INVALID_ARGUMENT, a value is out of its range.
     """
     given = {field.name: value.value if field.message_type else value for field, value in message.ListFields()}
     try:
         return BatchingParameters(**given)
     except ValueError as error:
-        raise ConfigError(f"--batching_parameters_file {file}: {error}") from error
+        raise invalid(f"--batching_parameters_file {file}: {error}") from error
 
 
 class Batcher:
@@ -95,23 +95,24 @@ class Batcher:
         for number in range(parameters.num_batch_threads):
             threading.Thread(target=self._work, name=f"{parameters.thread_pool_name}-{number}", daemon=True).start()
 
-    def run(self, key: Hashable, inputs: Arrays, compute: Callable[[Arrays], dict[str, np.ndarray]],
+    def run(self, key: Hashable, inputs: Arrays, compute: Compute,
             timeout: float | None = None) -> dict[str, np.ndarray]:
         """Waits until the inputs have been computed, alone or with those of others.
 
         Args:
             key: requests of equal keys may be merged.
             inputs: arrays [n, ..], with the same n and, for one key, the same names, dtypes and ranks.
-            compute: inputs [n, ..] -> outputs [n, ..], row by row; that of any of the merged requests is called.
+            compute: inputs [n, ..] and seconds -> outputs [n, ..], row by row; that of any of the merged requests is
+            called.
             timeout: seconds; a request that still waits then is not run.
 
         Raises:
             ServingError: INVALID_ARGUMENT, n is more than a batch may hold; UNAVAILABLE, too many wait, or the server
                 stops; DEADLINE_EXCEEDED; or what `compute` raised for this request.
         """
-        task = _Task(inputs, compute)
+        task = _Task(inputs, compute, timeout)
         if not task.rows:
-            return compute(inputs)
+            return compute(inputs, timeout)
         if task.rows > self._parameters.max_batch_size:
             raise invalid(f"Task size {task.rows} is larger than maximum input batch size "
                           f"{self._parameters.max_batch_size}")
@@ -173,12 +174,17 @@ class Batcher:
 class _Task:
     """One request."""
 
-    def __init__(self, inputs: Arrays, compute: Callable[[Arrays], dict[str, np.ndarray]]):
+    def __init__(self, inputs: Arrays, compute: Compute, timeout: float | None):
         self.inputs, self.compute = inputs, compute
         self.rows = len(next(iter(inputs.values())))
         self.row_shapes = {name: array.shape[1:] for name, array in inputs.items()}
         self.outputs: concurrent.futures.Future[dict[str, np.ndarray]] = concurrent.futures.Future()
         self.since = time.monotonic()
+        self._until = None if timeout is None else self.since + timeout
+
+    def seconds_left(self) -> float | None:
+        """Until the client's deadline; None if it has none."""
+        return None if self._until is None else max(0.0, self._until - time.monotonic())
 
 
 class _Batch:
@@ -213,7 +219,9 @@ class _Batch:
             return
         try:
             merged = merge([task.inputs for task in tasks], parameters.allowed_batch_sizes)
-            outputs = tasks[0].compute(merged)
+            left = [task.seconds_left() for task in tasks]
+            # As long as the most patient of them waits.
+            outputs = tasks[0].compute(merged, None if None in left else max(left))
             given = split(outputs, [task.rows for task in tasks], len(next(iter(merged.values()))))
         except Exception as error:  # whatever it is, it belongs to those who wait
             if len(tasks) == 1:
@@ -279,7 +287,7 @@ def split(outputs: Arrays, rows: Sequence[int], total: int) -> list[dict[str, np
 
 def _run_alone(task: _Task) -> None:
     try:
-        task.outputs.set_result(task.compute(task.inputs))
+        task.outputs.set_result(task.compute(task.inputs, task.seconds_left()))
     except Exception as error:
         task.outputs.set_exception(error)
 

@@ -76,37 +76,42 @@ class LoadedModel:
         return self.signatures[name]
 
     def predict(self, signature_name: str, inputs: Mapping[str, np.ndarray],
-                output_filter: Sequence[str] = ()) -> dict[str, np.ndarray]:
+                output_filter: Sequence[str] = (), timeout: float | None = None) -> dict[str, np.ndarray]:
         """Runs a signature.
 
         Args:
             signature_name: "" is `serving_default`.
             inputs: one array an input of the signature; strings as object arrays of bytes.
             output_filter: names of the outputs to compute; empty for all.
+            timeout: seconds after which the run is cancelled; None for never.
 
         Raises:
-            ServingError: see `signature`, `check_inputs`, `outputs_wanted`; or, with its code, what the graph raised.
+            ServingError: see `signature`, `check_inputs`, `outputs_wanted`; DEADLINE_EXCEEDED, after `timeout`; or,
+                with its code, what the graph raised.
         """
         signature = self.signature(signature_name)
         check_inputs(signature, inputs)
         outputs = outputs_wanted(signature, output_filter)
         run = functools.partial(self._run, signature, outputs)
         if not self._batcher or not all(map(has_batch, [*signature.inputs.values(), *outputs.values()])):
-            return run(inputs)
+            return run(inputs, timeout)
         # What has been checked cannot fail those it is merged with, but for what the graph itself refuses.
         name = signature_name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
-        return self._batcher.run((self, name, *sorted(outputs)), inputs, run)
+        return self._batcher.run((self, name, *sorted(outputs)), inputs, run, timeout)
 
     def close(self) -> None:
         """Frees the session, its variables, tables and indices."""
         self._session.close()
 
-    def _run(self, signature: SignatureDef, outputs: Mapping[str, TensorInfo],
-             inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _run(self, signature: SignatureDef, outputs: Mapping[str, TensorInfo], inputs: Mapping[str, np.ndarray],
+             timeout: float | None) -> dict[str, np.ndarray]:
+        # A timeout of 0 would be none.
+        options = None if timeout is None else tf.compat.v1.RunOptions(timeout_in_ms=max(1, round(timeout * 1000)))
         try:
             with self._metrics.graph_run():
                 values = self._session.run({alias: info.name for alias, info in outputs.items()},
-                                           {signature.inputs[alias].name: array for alias, array in inputs.items()})
+                                           {signature.inputs[alias].name: array for alias, array in inputs.items()},
+                                           options)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
         # Session.run returns a scalar as a Python or NumPy scalar.

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.server import health, warm_up
 from serving.server.batching import Batcher, BatchingParameters
@@ -21,6 +22,7 @@ from serving.server.metrics import Metrics
 from serving.server.model_service import ModelService
 from serving.server.prediction_service import PredictionService
 from serving.server.rest import RestServer
+from serving.server.served_model import Patience
 
 _LOG = logging.getLogger(__name__)
 _GRPC_OPTIONS = (
@@ -36,42 +38,43 @@ class PortError(Exception):
 
 
 class ModelServer:
-    """One model, its newest version, over gRPC and REST.
+    """The models of a configuration, over gRPC and REST.
 
-    Ports are taken at once, and answer when the first version has loaded or failed to: a client that waits for the
-    channel to be ready finds the model there.
+    Ports are taken at once, and answer when of each model a version has loaded or failed to: a client that waits for
+    the channel to be ready finds the models there.
 
     Args:
-        model_name: the name that requests ask for.
-        base_path: folder with the version folders.
+        config: what to serve.
         grpc_port: 0 for no gRPC.
         rest_port: 0 for no REST.
         bind_address: to listen at.
-        poll_seconds: time between two looks for a new version.
+        patience: how often to look for new versions and to try a load again.
+        label_unavailable: whether a new label may be assigned to a version that is not available.
         intra_op_threads: threads that one op may use; 0 lets TensorFlow choose.
         inter_op_threads: ops that may run at once; 0 lets TensorFlow choose.
         warm_up: whether a version answers its warm-up requests before any other.
         batching: how requests are merged; None to run each by itself.
         credentials: what gRPC clients are shown and asked for; None for no TLS.
-        channel_arguments: of the gRPC server; later ones win over its own.
+        channel_arguments: of the gRPC server; they win over its own.
         rest_threads: that answer REST requests; 0 for as many as gRPC has.
-        rest_timeout: seconds in which a REST request must have been sent.
+        rest_timeout: seconds for a REST request to be sent, and to run.
         metrics_path: on the REST port, where Prometheus finds what was counted; None for nowhere.
 
     Raises:
         PortError: a port is not free, or the address is not of this machine.
+        ServingError: the configuration cannot be served; see `Manager`.
     """
 
-    def __init__(self, model_name: str, base_path: str, grpc_port: int = 8500, rest_port: int = 0, *,
-                 bind_address: str = "127.0.0.1", poll_seconds: float = 1.0, intra_op_threads: int = 0,
-                 inter_op_threads: int = 0, warm_up: bool = True, batching: BatchingParameters | None = None,
-                 credentials: grpc.ServerCredentials | None = None,
+    def __init__(self, config: ModelServerConfig, grpc_port: int = 8500, rest_port: int = 0, *,
+                 bind_address: str = "127.0.0.1", patience: Patience | None = None, label_unavailable: bool = False,
+                 intra_op_threads: int = 0, inter_op_threads: int = 0, warm_up: bool = True,
+                 batching: BatchingParameters | None = None, credentials: grpc.ServerCredentials | None = None,
                  channel_arguments: Sequence[tuple[str, int | str]] = (), rest_threads: int = 0,
                  rest_timeout: float = 30.0, metrics_path: str | None = None):
         self._metrics = Metrics()
         self._batcher = Batcher(batching, self._metrics) if batching else None
         load = functools.partial(_load, intra_op_threads, inter_op_threads, self._batcher, self._metrics, warm_up)
-        self._manager = Manager(model_name, base_path, load, self._open, poll_seconds)
+        self._manager = Manager(config, load, self._open, patience, label_unavailable=label_unavailable)
         self._grpc_target, self._rest_target = f"{bind_address}:{grpc_port}", f"{bind_address}:{rest_port}"
         # A request holds a thread while the graph runs in TensorFlow's own; a few more than cores keep those busy.
         workers = max(8, 2 * (os.cpu_count() or 1))
@@ -89,16 +92,20 @@ class ModelServer:
         self._manager.start()
 
     def wait_until_available(self, timeout: float) -> None:
-        """Returns when a version is served.
+        """Returns when of each model a version is served.
 
         Raises:
-            TimeoutError: none is after `timeout` seconds.
+            TimeoutError: of one none is after `timeout` seconds.
         """
         if not self._manager.wait_until_available(timeout):
             raise TimeoutError(f"no version was available after {timeout} s")
 
+    def reload(self, config: ModelServerConfig) -> None:
+        """Serves another configuration; see `Manager.reload`."""
+        self._manager.reload(config)
+
     def stop(self, grace: float = 20.0) -> None:
-        """Takes no more requests, answers those in flight, for `grace` seconds at most, and unloads the model."""
+        """Takes no more requests, answers those in flight, for `grace` seconds at most, and unloads the models."""
         with self._opening:
             self._stopped = True
         self._health.drain()

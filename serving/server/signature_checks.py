@@ -10,13 +10,17 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from serving.server.errors import invalid
 
+# A row costs far more than its few bytes in a request: up to a megabyte while the graph runs.
+_MOST_ROWS = 1024
+
 
 def check_inputs(signature: SignatureDef, inputs: Mapping[str, np.ndarray]) -> None:
     """Refuses inputs that the signature does not take.
 
     Raises:
         ServingError: INVALID_ARGUMENT: an input is missing, unknown, of another dtype or shape than the signature's,
-            or its batch (first dimension, where the signature leaves it open) is not the other inputs'.
+            or its batch (first dimension, where the signature leaves it open) is not the other inputs', or has more
+            than 1,024 rows in an input of two dimensions.
     """
     if inputs.keys() != signature.inputs.keys():
         raise invalid(

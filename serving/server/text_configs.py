@@ -9,6 +9,8 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from google.protobuf.message import Message
 
+from serving.server.errors import invalid
+
 _INT64, _STRING = ".google.protobuf.Int64Value", ".google.protobuf.StringValue"
 _PACKAGE = "tensorflow.serving"
 _Field = descriptor_pb2.FieldDescriptorProto
@@ -26,10 +28,6 @@ _SCALARS = {"bool": (_Field.TYPE_BOOL, _Field.LABEL_OPTIONAL), "string": (_Field
             "int64s": (_Field.TYPE_INT64, _Field.LABEL_REPEATED)}
 
 
-class ConfigError(ValueError):
-    """A configuration file cannot be read, or says what cannot be done; the message names the flag and the file."""
-
-
 def read(flag: str, file: str, message: str) -> Message:
     """A configuration file.
 
@@ -39,7 +37,7 @@ def read(flag: str, file: str, message: str) -> Message:
         message: the file's type: "BatchingParameters", "MonitoringConfig" or "SSLConfig".
 
     Raises:
-        ConfigError: the file cannot be read, or is not such a message in text format.
+        ServingError: INVALID_ARGUMENT, the file cannot be read, or is not such a message in text format.
     """
     parsed = message_factory.MessageFactory(_POOL).GetPrototype(
         _POOL.FindMessageTypeByName(f"{_PACKAGE}.{message}"))()
@@ -47,7 +45,7 @@ def read(flag: str, file: str, message: str) -> Message:
         with open(file, encoding="utf-8") as text:
             return text_format.Parse(text.read(), parsed, descriptor_pool=_POOL)
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise ConfigError(f"{flag} must name a {message} in protobuf's text format; {file}: "
+        raise invalid(f"{flag} must name a {message} in protobuf's text format; {file}: "
                           f"{getattr(error, 'strerror', None) or error}") from error
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from serving.server import text_configs
-from serving.server.text_configs import ConfigError
+from serving.server.errors import invalid
 
 _FLAG = "--ssl_config_file"
 
@@ -20,11 +20,12 @@ def read_credentials(file: str) -> grpc.ServerCredentials:
             `client_verify`, clients must show a certificate that `custom_ca` signed.
 
     Raises:
-        ConfigError: the file is not an SSLConfig, or its key, certificate or authority cannot be used.
+        ServingError: INVALID_ARGUMENT, the file is not an SSLConfig, or its key, certificate or authority cannot be
+            used.
     """
     config = text_configs.read(_FLAG, file, "SSLConfig")
     if config.client_verify and not config.custom_ca:
-        raise ConfigError(f"{_FLAG} {file}: client_verify needs custom_ca, the authority that signs clients' "
+        raise invalid(f"{_FLAG} {file}: client_verify needs custom_ca, the authority that signs clients' "
                           "certificates")
     credentials = grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())], config.custom_ca.encode() or None,
@@ -34,7 +35,7 @@ def read_credentials(file: str) -> grpc.ServerCredentials:
     try:
         probe.add_secure_port("127.0.0.1:0", credentials)
     except RuntimeError as error:
-        raise ConfigError(f"{_FLAG} {file}: server_key must be a private key and server_cert its certificate chain, "
+        raise invalid(f"{_FLAG} {file}: server_key must be a private key and server_cert its certificate chain, "
                           "both PEM text (and custom_ca certificates, if set)") from error
     finally:
         probe.stop(None)

@@ -6,6 +6,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
+from serving.server.model_config import single_model
 from serving.server.model_server import ModelServer
 from serving.server.process import wait_until_served
 
@@ -18,7 +19,7 @@ def run(base_path, **options) -> Iterator[tuple[str, str]]:
         for probe in (one, other):
             probe.bind(("127.0.0.1", 0))
             ports.append(probe.getsockname()[1])
-    server = ModelServer("ulim", str(base_path), *ports, **options)
+    server = ModelServer(single_model("ulim", str(base_path)), *ports, **options)
     server.start()
     try:
         yield tuple(f"127.0.0.1:{port}" for port in ports)

@@ -20,7 +20,7 @@ from serving.server.metrics import Metrics
 LONG = 30_000_000  # microseconds; a batch runs because it is full, or the test fails
 
 
-def checksum(inputs):
+def checksum(inputs, timeout=None):
     """[n] of each row: its first `length` values weighted by place. Refuses rows with a -1."""
     real = np.arange(inputs["value"].shape[1]) < inputs["length"][:, None]
     if (inputs["value"][real] == -1).any():
@@ -34,7 +34,7 @@ class Counted:
     def __init__(self, compute=checksum):
         self.compute, self.runs = compute, []
 
-    def __call__(self, inputs):
+    def __call__(self, inputs, timeout):
         self.runs.append({name: array.copy() for name, array in inputs.items()})
         return self.compute(inputs)
 
@@ -121,7 +121,7 @@ def test_a_full_queue_refuses(batcher_of):
     batcher = batcher_of(max_batch_size=1, max_enqueued_batches=2, num_batch_threads=1)
     running, going_on = threading.Event(), threading.Event()
 
-    def slow(inputs):
+    def slow(inputs, timeout):
         running.set()
         assert going_on.wait(10)
         return checksum(inputs)
@@ -224,7 +224,7 @@ def test_each_gets_what_it_would_get_alone(batcher_of, requests):
 def test_a_file_that_asks_for_what_cannot_be_is_refused(tmp_path, text, message):
     file = tmp_path / "batching.config"
     file.write_text(text)
-    with pytest.raises(text_configs.ConfigError, match=message) as refused:
+    with pytest.raises(ServingError, match=message) as refused:
         batching.from_message(text_configs.read("--batching_parameters_file", str(file), "BatchingParameters"),
                               str(file))
     assert str(refused.value).startswith("--batching_parameters_file ") and str(file) in str(refused.value)

@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import datetime
 import ipaddress
+import logging
 import re
 import socket
 import time
@@ -36,12 +37,20 @@ from serving.client import Client, History
 from serving.server.__main__ import main
 from serving.server.batching import BatchingParameters
 from serving.server.process import wait_until_served
+from serving.server.served_model import Patience
 from serving.server.tls import read_credentials
 from tests.serving import in_process
 from tests.serving.toy_servable import ToyServable
 
 START_SECONDS = 60
 METRICS = "/monitoring/prometheus/metrics"
+
+
+@pytest.fixture(autouse=True)
+def streams_let_go():
+    """The command logs to the streams of the moment, which a test's capture closes."""
+    yield
+    logging.getLogger("serving").handlers.clear()
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +195,7 @@ def test_health_follows_the_model_and_the_drain(tmp_path, versions, service):
     seen = []
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(contextlib.ExitStack())
-        target, _ = server.enter_context(in_process.run(tmp_path, poll_seconds=0.05))
+        target, _ = server.enter_context(in_process.run(tmp_path, patience=Patience(0.05)))
         channel = stack.enter_context(grpc.insecure_channel(target))
         health = health_pb2_grpc.HealthStub(channel)
         grpc.channel_ready_future(channel).result(START_SECONDS)  # a version has failed to load
