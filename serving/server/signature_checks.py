@@ -10,13 +10,17 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from serving.server.errors import invalid
 
+# A row costs far more than its few bytes in a request: up to a megabyte while the graph runs.
+_MOST_ROWS = 1024
+
 
 def check_inputs(signature: SignatureDef, inputs: Mapping[str, np.ndarray]) -> None:
     """Refuses inputs that the signature does not take.
 
     Raises:
         ServingError: INVALID_ARGUMENT: an input is missing, unknown, of another dtype or shape than the signature's,
-            or its batch (first dimension, where the signature leaves it open) is not the other inputs'.
+            or its batch (first dimension, where the signature leaves it open) is not the other inputs', or has more
+            than 1,024 rows in an input of two dimensions.
     """
     if inputs.keys() != signature.inputs.keys():
         raise invalid(
@@ -24,7 +28,7 @@ def check_inputs(signature: SignatureDef, inputs: Mapping[str, np.ndarray]) -> N
             f"Missing but required: {_names(signature.inputs.keys() - inputs.keys())}.")
     for alias, array in inputs.items():
         _check_input(alias, signature.inputs[alias], array)
-    batches = {alias: array.shape[0] for alias, array in sorted(inputs.items()) if _has_batch(signature.inputs[alias])}
+    batches = {alias: array.shape[0] for alias, array in sorted(inputs.items()) if has_batch(signature.inputs[alias])}
     if len(set(batches.values())) > 1:
         raise invalid("inputs of one request must have one batch size (first dimension), got "
                       + ", ".join(f'"{alias}": {size}' for alias, size in batches.items()))
@@ -45,17 +49,18 @@ def outputs_wanted(signature: SignatureDef, output_filter: Sequence[str]) -> dic
     return {alias: signature.outputs[alias] for alias in output_filter or signature.outputs}
 
 
+def has_batch(info: TensorInfo) -> bool:
+    """Whether the first dimension is left open for any number of rows."""
+    shape = tf.TensorShape(info.tensor_shape)
+    return bool(shape.rank) and shape[0] is None
+
+
 def _check_input(alias: str, info: TensorInfo, array: np.ndarray) -> None:
     wanted_dtype, wanted = tf.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape)
     dtype = tf.as_dtype(array.dtype)
     if dtype != wanted_dtype or not wanted.is_compatible_with(array.shape):
         raise invalid(f'input "{alias}" must be {wanted_dtype.name} {_shape(wanted)}, '
                       f"got {dtype.name} {_shape(tf.TensorShape(array.shape))}")
-
-
-def _has_batch(info: TensorInfo) -> bool:
-    shape = tf.TensorShape(info.tensor_shape)
-    return bool(shape.rank) and shape[0] is None
 
 
 def _shape(shape: tf.TensorShape) -> str:
