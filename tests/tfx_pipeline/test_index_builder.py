@@ -1,0 +1,62 @@
+"""What the executor leaves beside the servable, from a model and vocabularies in folders."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow_transform as tft
+import tf_keras as keras
+from tfx.types import standard_artifacts
+
+from tests.ulim_tf.examples import item_categories
+from tfx_pipeline import trained
+from tfx_pipeline.components.index_builder import index_facts
+from tfx_pipeline.components.index_builder.executor import Executor
+from ulim_tf import config as settings
+from ulim_tf.model import UlimModel
+
+ITEMS, CATEGORIES = 40, 5
+CONFIG = settings.from_dict(settings.UlimConfig, {
+    "features": {"item_content": ["brand"], "user_profile": ["age"]},
+    "history": {"long": 100, "short": 8, "subsequence": 6}, "model": {"width": 8, "heads": 2, "hidden": 16},
+    "retrieval": {"categories": 3, "per_category": 4, "short_term": 5, "results": 12, "index": "blocked"}})
+IDS = {"item_id": ["tea é", "0", " rum ", *(f"item {one}" for one in range(4, ITEMS + 1))],
+       "category_id": [f"category {one}" for one in range(1, CATEGORIES + 1)],
+       "content": ["brand=a\tb", "brand=c"], "profile": ["age=45-54"]}
+
+
+@pytest.fixture
+def built(tmp_path):
+    """The model that went in, and the artifact that came out."""
+    keras.utils.set_random_seed(3)
+    model = UlimModel(CONFIG, ITEMS, CATEGORIES, content=2, tokens=1, profile=1)
+    model.set_catalog(item_categories(ITEMS, CATEGORIES), np.full([ITEMS + 1, 1], 2))
+    (tmp_path / "model" / "Format-Serving").mkdir(parents=True)
+    model.save(tmp_path / "model" / "Format-Serving" / "model.keras")
+    assets = tmp_path / "transform_graph" / tft.TFTransformOutput.TRANSFORM_FN_DIR / "assets"
+    assets.mkdir(parents=True)
+    for name, ids in IDS.items():
+        (assets / name).write_text("".join(f"{one}\n" for one in ids))
+    inputs = {"model": standard_artifacts.Model(), "transform_graph": standard_artifacts.TransformGraph()}
+    outputs = {"servable": standard_artifacts.Model()}
+    for name, artifact in (inputs | outputs).items():
+        artifact.uri = str(tmp_path / name)
+    Executor().Do({name: [one] for name, one in inputs.items()}, {name: [one] for name, one in outputs.items()}, {})
+    return model, tmp_path / "servable"
+
+
+def test_model_and_vocabularies_are_kept_beside_the_servable_and_read_back_equal(built):
+    model, artifact = built
+    assert (artifact / "Format-Serving" / "saved_model.pb").is_file()
+    assert {file.name for file in (artifact / "trained").iterdir()} == {"model.keras", *IDS}
+    found = trained.read(str(artifact / "Format-Serving"))
+    assert found.vocabularies == {name: [one.encode() for one in ids] for name, ids in IDS.items()}
+    assert found.model.settings == CONFIG
+    assert [weight.name for weight in found.model.weights] == [weight.name for weight in model.weights]
+    for weight, again in zip(model.weights, found.model.weights, strict=True):
+        np.testing.assert_array_equal(weight, again, weight.name)
+
+
+def test_what_the_index_finds_is_kept_too(built):
+    _, artifact = built
+    assert json.loads((artifact / index_facts.FILE).read_text())["items"] == ITEMS
