@@ -1,13 +1,20 @@
 """What the executor leaves beside the servable, from a model and vocabularies in folders."""
 
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
-from tfx.types import standard_artifacts
+from tfx.dsl.io import fileio
+from tfx.types import Artifact, standard_artifacts
+from tfx.utils import io_utils
 
+from tests.tfx_pipeline import in_memory
 from tests.ulim_tf.examples import item_categories
 from tfx_pipeline import trained
 from tfx_pipeline.components.index_builder import index_facts
@@ -26,8 +33,8 @@ IDS = {"item_id": ["tea é", "0", " rum ", *(f"item {one}" for one in range(4, I
 
 
 @pytest.fixture
-def built(tmp_path):
-    """The model that went in, and the artifact that came out."""
+def inputs(tmp_path):
+    """A model, and the artifacts that hold it and its vocabularies."""
     keras.utils.set_random_seed(3)
     model = UlimModel(CONFIG, ITEMS, CATEGORIES, content=2, tokens=1, profile=1)
     model.set_catalog(item_categories(ITEMS, CATEGORIES), np.full([ITEMS + 1, 1], 2))
@@ -37,12 +44,24 @@ def built(tmp_path):
     assets.mkdir(parents=True)
     for name, ids in IDS.items():
         (assets / name).write_text("".join(f"{one}\n" for one in ids))
-    inputs = {"model": standard_artifacts.Model(), "transform_graph": standard_artifacts.TransformGraph()}
-    outputs = {"servable": standard_artifacts.Model()}
-    for name, artifact in (inputs | outputs).items():
+    artifacts = {"model": standard_artifacts.Model(), "transform_graph": standard_artifacts.TransformGraph()}
+    for name, artifact in artifacts.items():
         artifact.uri = str(tmp_path / name)
-    Executor().Do({name: [one] for name, one in inputs.items()}, {name: [one] for name, one in outputs.items()}, {})
-    return model, tmp_path / "servable"
+    return model, artifacts
+
+
+@pytest.fixture
+def built(inputs, tmp_path):
+    """The model that went in, and the folder that came out."""
+    model, artifacts = inputs
+    return model, Path(build(artifacts, str(tmp_path / "servable")))
+
+
+def build(artifacts: dict[str, Artifact], servable: str) -> str:
+    made = standard_artifacts.Model()
+    made.uri = servable
+    Executor().Do({name: [one] for name, one in artifacts.items()}, {"servable": [made]}, {})
+    return servable
 
 
 def test_model_and_vocabularies_are_kept_beside_the_servable_and_read_back_equal(built):
@@ -59,4 +78,29 @@ def test_model_and_vocabularies_are_kept_beside_the_servable_and_read_back_equal
 
 def test_what_the_index_finds_is_kept_too(built):
     _, artifact = built
-    assert json.loads((artifact / index_facts.FILE).read_text())["items"] == ITEMS
+    facts = index_facts.read(artifact)
+    assert (facts.items, facts.categories) == (ITEMS, CATEGORIES)
+    assert facts.bytes == sum(file.stat().st_size for file in (artifact / "Format-Serving").rglob("*")
+                              if file.is_file())
+
+
+def test_an_object_store_gets_the_same(built, inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = in_memory.register(monkeypatch)
+    _, local = built
+    _, artifacts = inputs
+    for name, artifact in artifacts.items():
+        io_utils.copy_dir(artifact.uri, f"{store}/{name}")
+        artifact.uri = f"{store}/{name}"
+    remote = build(artifacts, f"{store}/servable")
+    found = {path.removeprefix(remote) for path in files(remote)}
+    assert found == {path.removeprefix(str(local)) for path in files(str(local))}
+    with tf.io.gfile.GFile(f"{remote}/{index_facts.FILE}") as file:
+        assert json.load(file)["recall_in_category"] == index_facts.read(local).recall_in_category
+    assert trained.read(f"{remote}/Format-Serving").vocabularies == trained.read(
+        str(local / "Format-Serving")).vocabularies
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "transform_graph", "servable"}
+
+
+def files(folder: str) -> list[str]:
+    return [f"{where}/{name}" for where, _, names in fileio.walk(folder) for name in names]
