@@ -1,4 +1,5 @@
-"""What a client would send of the users of a run: the stored examples of `ulim_tf/features.py` as histories."""
+"""What a client would send of the users of a run: the stored examples of `ulim_tf/features.py` as histories, and these
+as the arrays that a server makes of them."""
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
@@ -8,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from serving.client import History
+from serving import contract
+from serving.client import History, predict_request
+from serving.server.tensors import to_array
 from ulim_tf import features
 from ulim_tf.config import FeaturesConfig
 
@@ -49,3 +52,9 @@ def read_users(files: Sequence[str], config: FeaturesConfig) -> Iterator[User]:
     """The users of gzipped TFRecord files, as `read_user`."""
     for example in tf.data.TFRecordDataset(list(files), "GZIP").as_numpy_iterator():
         yield read_user(example, config)
+
+
+def to_arrays(histories: Sequence[History]) -> dict[str, np.ndarray]:
+    """The inputs of a request about B histories, the same for every signature, as `LoadedModel.predict` takes them."""
+    request = predict_request(histories, contract.SIGNATURE_RECOMMEND)
+    return {name: to_array(name, tensor) for name, tensor in request.inputs.items()}

@@ -20,14 +20,11 @@ import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from tfx_pipeline import beam_arguments, run_summary
+from tfx_pipeline import beam_arguments
 from tfx_pipeline.batch_recommendations import SCHEMA, USERS, Recommend
-from tfx_pipeline.components.pusher import versions
-from tfx_pipeline.pipeline import NAME
-from tfx_pipeline.run_local import METADATA_FILE, metadata_connection
+from tfx_pipeline.workdir import find_servable, newest_run
 from ulim_tf import features
 
-_REMEDY = "Give the --workdir of a finished `python -m tfx_pipeline.run_local`."
 _EXAMPLES = """examples:
   python -m tfx_pipeline.batch_inference --workdir runs/shop --output recommendations
   python -m tfx_pipeline.batch_inference --workdir runs/shop --output recommendations --now 1767225600 \\
@@ -56,17 +53,8 @@ def infer(*, workdir: Path, output: Path, servable: Path | None = None, now: int
     workdir, output = workdir.absolute(), output.absolute()
     if output.exists():
         raise ValueError(f"--output must not exist yet, got {output}. Name a new folder, or remove this one.")
-    servable = (servable or _served(workdir)).absolute()
-    if not (servable / "saved_model.pb").is_file():
-        raise ValueError(f"--servable must be a folder with a saved_model.pb, got {servable}. "
-                         f"Name one of {workdir / 'serving' / NAME}.")
-    if not (workdir / METADATA_FILE).is_file():
-        raise ValueError(f"--workdir must be one that run_local read a log in, but {workdir} has no {METADATA_FILE}. "
-                         f"{_REMEDY}")
-    run = run_summary.newest(metadata_connection(workdir), "EventExampleGen")
-    if run is None:
-        raise ValueError(f"--workdir must be one that run_local read a log in, but no EventExampleGen of {workdir} "
-                         f"ever finished. {_REMEDY}")
+    servable = find_servable(workdir, servable)
+    run = newest_run(workdir, "EventExampleGen", "read a log")
     config = run.features_config
     files = run.example_files(features.SPLIT_TRAIN)
     progress(f"asking {servable} about the users of {Path(files[0]).parent}")
@@ -91,14 +79,6 @@ def infer(*, workdir: Path, output: Path, servable: Path | None = None, now: int
         shutil.rmtree(unfinished)
         raise
     return sum(counter.result for counter in counters)
-
-
-def _served(workdir: Path) -> Path:
-    base = workdir / "serving" / NAME
-    there = versions.numbers(str(base))
-    if not there:
-        raise ValueError(f"--workdir must be one that a servable was pushed in, but {base} has no version. {_REMEDY}")
-    return Path(versions.folder_of(str(base), there[0]))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -16,10 +16,8 @@ from apache_beam.pvalue import PCollection
 from apache_beam.utils.shared import Shared
 
 from serving import contract
-from serving.client import predict_request
-from serving.histories import read_user
+from serving.histories import read_user, to_arrays
 from serving.server.loader import LoadedModel
-from serving.server.tensors import to_array
 from ulim_tf.config import FeaturesConfig
 
 SCHEMA = pa.schema([
@@ -65,9 +63,7 @@ class _Ask(beam.DoFn):
     def process(self, example: bytes) -> Iterator[dict[str, Any]]:
         user_id, history = read_user(example, self._config)
         history = dataclasses.replace(history, now=self._now)
-        request = predict_request([history], contract.SIGNATURE_RECOMMEND)
-        answer = self._model.predict(
-            contract.SIGNATURE_RECOMMEND, {name: to_array(name, tensor) for name, tensor in request.inputs.items()})
+        answer = self._model.predict(contract.SIGNATURE_RECOMMEND, to_arrays([history]))
         count = int(answer[contract.COUNT][0])
         self._users.inc()
         yield {

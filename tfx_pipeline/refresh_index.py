@@ -28,7 +28,7 @@ from tfx.utils import path_utils
 from serving import warmup
 from serving.histories import read_users
 from serving.refresh import Catalog, Refreshed, Vocabularies, refresh_servable
-from tfx_pipeline import reading, run_summary
+from tfx_pipeline import reading
 from tfx_pipeline.beam_transforms import REJECTED_HEADER
 from tfx_pipeline.components.pusher.versions import push
 from tfx_pipeline.components.servable_validator import validation
@@ -36,8 +36,9 @@ from tfx_pipeline.components.servable_validator.executor import mark
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import NAME
 from tfx_pipeline.refresh_record import recorded
-from tfx_pipeline.run_local import METADATA_FILE, metadata_connection, parse_columns
+from tfx_pipeline.run_local import metadata_connection, parse_columns
 from tfx_pipeline.trained import MODEL_FILE
+from tfx_pipeline.workdir import check_there, newest_run
 from ulim_tf import config as settings
 from ulim_tf import features
 from ulim_tf.model import UlimModel
@@ -104,20 +105,9 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
 
 def _trained(workdir: Path) -> dict[str, Path]:
     """Folders of the model, its vocabularies and its examples, by the names of the steps' outputs."""
-    remedy = "Give the --workdir of a finished `python -m tfx_pipeline.run_local`."
-    metadata = workdir / METADATA_FILE
-    if not metadata.is_file():
-        raise ValueError(f"--workdir must be one that run_local trained a model in, but {workdir} has no "
-                         f"{METADATA_FILE}. {remedy}")
-    run = run_summary.newest(metadata_connection(workdir), "Trainer")
-    if run is None:
-        raise ValueError(f"--workdir must be one that run_local trained a model in, but no Trainer of {workdir} ever "
-                         f"finished. {remedy}")
+    run = newest_run(workdir, "Trainer", "trained a model")
     outputs = {name: folder for step in run.steps for name, folder in step.outputs.items()}
-    gone = [folder for folder in (outputs["model"], outputs["transform_graph"]) if not folder.is_dir()]
-    if gone:
-        raise ValueError(f"--workdir must hold what its {METADATA_FILE} names, but {gone[0]} is gone. Was it moved "
-                         "or cleaned? Move it back, or run the pipeline again.")
+    check_there(workdir, outputs["model"], outputs["transform_graph"])
     return outputs
 
 

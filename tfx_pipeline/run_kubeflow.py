@@ -40,7 +40,7 @@ def compile_pipeline(*, output: Path, image: str, events: str, catalog: str | No
         catalog: the same of the item catalogue, or None.
         users: the same of what describes the users, or None.
         columns: standard column name -> name in the log.
-        pipeline_root: URI that the artifacts go below.
+        pipeline_root: gs:// URI that the artifacts go below.
         serving_dir: URI, or absolute path in the containers, of the model base path.
         config: all settings.
         beam_pipeline_args: for every Beam step, as `beam_arguments.parse` gives them.
@@ -60,9 +60,9 @@ def compile_pipeline(*, output: Path, image: str, events: str, catalog: str | No
         if place and "://" not in place and not os.path.isabs(place):
             raise ValueError(f"--{flag} must be a URI or an absolute path that the containers have mounted, got "
                              f"{place!r}. Copy it to a bucket and write for example gs://BUCKET/{place}.")
-    if "://" not in pipeline_root:
-        raise ValueError(f"--pipeline_root must be a URI that every container can write to, got {pipeline_root!r}. "
-                         "Write for example gs://BUCKET/pipeline or s3://BUCKET/pipeline.")
+    if not pipeline_root.startswith("gs://"):
+        raise ValueError("--pipeline_root must be a gs:// URI, the only store that TensorFlow in the containers can "
+                         f"write to, got {pipeline_root!r}. Write for example gs://BUCKET/pipeline.")
     pipeline = create_pipeline(
         events=events, catalog=catalog, users=users, columns=columns, root=pipeline_root, serving=serving_dir,
         rejected=f"{pipeline_root.rstrip('/')}/rejected", config=config, schema=None, pinned=False,
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--events", required=True, metavar="URI_OR_GLOB", help="event log, as of run_local")
     parser.add_argument("--catalog", metavar="URI", help="item catalogue, as of run_local")
     parser.add_argument("--users", metavar="URI", help="users file, as of run_local")
-    parser.add_argument("--pipeline_root", required=True, metavar="URI", help="artifacts are written below it")
+    parser.add_argument("--pipeline_root", required=True, metavar="gs://URI", help="artifacts are written below it")
     parser.add_argument("--serving_dir", required=True, metavar="URI", help="model base path to push servables to")
     parser.add_argument("--config", type=Path, metavar="FILE",
                         help="YAML of settings, read now; the rest keep their defaults")

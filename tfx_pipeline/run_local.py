@@ -71,7 +71,7 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         schema=schema and schema.absolute(), metadata=connection, beam_pipeline_args=beam_pipeline_args)
     workdir.mkdir(parents=True, exist_ok=True)
     log = workdir / "pipeline.log"
-    with _logged_to(log, steps=sum(not isinstance(one, tfx.dsl.Resolver) for one in pipeline.components)) as progress:
+    with logged_to(log, steps=sum(not isinstance(one, tfx.dsl.Resolver) for one in pipeline.components)) as progress:
         try:
             tfx.orchestration.LocalDagRunner().run(pipeline)
         except Exception as error:
@@ -103,8 +103,13 @@ def _write_report(connection: metadata_store_pb2.ConnectionConfig, config: Pipel
         print(f"    no report: {type(error).__name__}: {error}", flush=True)
 
 
-class _logged_to(logging.Handler):
-    """While entered, TFX's log goes to a file, and the console gets a line as each step starts."""
+class logged_to(logging.Handler):
+    """While entered, TFX's log goes to a file, and the console gets a line as each step starts.
+
+    Args:
+        file: of the log.
+        steps: how many there are; nodes with a dot in their name, which only find or import artifacts, are none.
+    """
 
     _STEP = re.compile(r"Component (\w+) is running\.")
 
@@ -121,7 +126,7 @@ class _logged_to(logging.Handler):
             self.step = found.group(1)
             print(f"[{self._started}/{self._steps}] {self.step}", flush=True)
 
-    def __enter__(self) -> "_logged_to":
+    def __enter__(self) -> "logged_to":
         root, tensorflow = logging.getLogger(), logging.getLogger("tensorflow")
         self._before = root.handlers, root.level, tensorflow.handlers, tensorflow.propagate
         root.handlers, tensorflow.handlers, tensorflow.propagate = [self], [], True

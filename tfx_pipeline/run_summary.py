@@ -47,15 +47,19 @@ class Run(NamedTuple):
                 for reason in _GATES[step.name](step)]
 
     @property
+    def examples(self) -> Path:
+        """The folder of the examples, as they were before Transform."""
+        return next(step.outputs["examples"] for step in self.steps if "examples" in step.outputs)
+
+    @property
     def features_config(self) -> FeaturesConfig:
         """What the examples were made to hold."""
         ingest = next(step for step in self.steps if "examples" in step.outputs)
         return FeaturesConfig(**settings_of(ingest.properties)["features"])
 
     def example_files(self, split: str) -> list[str]:
-        """TFRecord files of a split of the examples, as they were before Transform."""
-        examples = next(step.outputs["examples"] for step in self.steps if "examples" in step.outputs)
-        return sorted(str(file) for file in (examples / f"Split-{split}").iterdir())
+        """TFRecord files of a split of the examples."""
+        return sorted(str(file) for file in (self.examples / f"Split-{split}").iterdir())
 
 
 def read(connection: metadata_store_pb2.ConnectionConfig) -> Run:
@@ -89,7 +93,7 @@ def _runs(connection: metadata_store_pb2.ConnectionConfig) -> Iterator[Run]:
         for context in sorted(store.get_contexts_by_type("pipeline_run"), key=lambda one: one.id, reverse=True):
             executions = sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)
             yield Run([_step(store, names[execution.type_id], execution) for execution in executions
-                       if names[execution.type_id] != "Resolver"])  # it only finds what earlier runs left
+                       if names[execution.type_id] not in ("Resolver", "Importer")])  # they find what is there
 
 
 def _step(store, name: str, execution: metadata_store_pb2.Execution) -> Step:

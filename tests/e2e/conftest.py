@@ -35,8 +35,8 @@ class PipelineRun(NamedTuple):
         return self.workdir / "serving" / "ulim"
 
     def versions(self) -> list[Path]:
-        """Everything in the base path."""
-        return sorted(self.base_path.iterdir())
+        """Everything in the base path, but the file that locks it."""
+        return sorted(path for path in self.base_path.iterdir() if path.name != ".lock")
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,13 @@ import pytest
 import tensorflow_transform as tft
 import tf_keras as keras
 
+from serving.client import History
 from serving.export import export_servable
 from tests.tfx_pipeline.evaluation.evaluator_runs import run_evaluator
 from tfx_pipeline import run_summary
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.evaluation import results
-from tfx_pipeline.evaluation.servable import AskedServable, Request
+from tfx_pipeline.evaluation.servable import AskedServable
 from tfx_pipeline.run_local import metadata_connection
 from tfx_pipeline.trained import MODEL_FILE
 from ulim_tf import config as settings
@@ -86,9 +87,8 @@ def test_the_figures_are_those_of_the_protocol(pipeline_run, outputs):
     ranking, categories = np.zeros([len(held.user), 100], np.int64), np.zeros([len(held.user), 20], np.int64)
     for row, (user, now) in enumerate(zip(held.user, held.now)):
         events = log.history(user)
-        items = np.array([log.item_id[item].encode() for item in log.item[events]], object)
-        [answer] = servable.ask([Request(items, log.timestamp[events], int(now), np.array([]),
-                                         described.get(log.user_id[user], {}))])
+        [answer] = servable.ask([History(log.item_id[log.item[events]].tolist(), log.timestamp[events].tolist(),
+                                         int(now), profile=described.get(log.user_id[user], {}))])
         ranking[row, :len(answer.item)] = [number[item] for item in answer.item]
         categories[row] = [category_number[category] for category in answer.category]
     expected = evaluate.evaluate(log, held, ranking, categories=categories, at=(20, 50, 100), bootstrap=1)
@@ -100,7 +100,7 @@ def test_the_figures_are_those_of_the_protocol(pipeline_run, outputs):
         assert found[row.slice][f"{row.metric}@{row.at}"] == pytest.approx(row.value), row
 
 
-def _profiles(pipeline_run) -> dict[str, dict[str, bytes]]:
+def _profiles(pipeline_run) -> dict[str, dict[str, str]]:
     users = pipeline_run.users.set_index("user_id")
-    return {user: {column: str(row[column]).encode() for column in ("age", "kids_count") if row[column]}
+    return {user: {column: str(row[column]) for column in ("age", "kids_count") if row[column]}
             for user, row in users.fillna("").iterrows()}

@@ -1,6 +1,8 @@
 import json
 import shutil
 import threading
+import time
+from concurrent import futures
 from pathlib import Path
 
 import pytest
@@ -40,9 +42,14 @@ def push(tmp_path):
     return run
 
 
+def there(base: Path) -> list[Path]:
+    """All that a model base path holds but the file that locks it."""
+    return [path for path in base.iterdir() if path.name != ".lock"]
+
+
 def test_a_version_is_whole_and_known_to_the_artifact(push, tmp_path):
     pushed = push()
-    [version] = (tmp_path / "base").iterdir()
+    [version] = there(tmp_path / "base")
     assert version.name.isdecimal()
     assert (version / "saved_model.pb").read_text() == "graph"
     assert (version / "variables" / "variables.index").read_text() == "index"
@@ -53,7 +60,7 @@ def test_a_version_is_whole_and_known_to_the_artifact(push, tmp_path):
 
 def test_two_pushes_of_one_second_are_two_versions(push, tmp_path):
     versions = {push().get_string_custom_property("pushed_version") for _ in range(2)}
-    assert {version.name for version in (tmp_path / "base").iterdir()} == versions and len(versions) == 2
+    assert {version.name for version in there(tmp_path / "base")} == versions and len(versions) == 2
 
 
 def test_an_interrupted_push_leaves_no_version_and_the_next_one_tidies_up(push, tmp_path, monkeypatch):
@@ -67,13 +74,13 @@ def test_an_interrupted_push_leaves_no_version_and_the_next_one_tidies_up(push, 
             push()
     assert [path.name for path in (tmp_path / "base").iterdir() if path.name.isdecimal()] == []
     pushed = push()
-    assert [path.name for path in (tmp_path / "base").iterdir()] == [
+    assert [path.name for path in there(tmp_path / "base")] == [
         pushed.get_string_custom_property("pushed_version")]
 
 
 def test_a_servable_that_is_not_blessed_is_not_pushed(push, tmp_path):
     pushed = push(blessed=False)
-    assert list((tmp_path / "base").iterdir()) == [] and pushed.get_int_custom_property("pushed") == 0
+    assert there(tmp_path / "base") == [] and pushed.get_int_custom_property("pushed") == 0
     assert not pushed.has_custom_property("pushed_destination")
     assert push(blessed=True).get_int_custom_property("pushed") == 1
 
@@ -85,8 +92,8 @@ def test_the_newest_versions_stay_and_the_new_one_is_the_newest_of_them(push, tm
     (tmp_path / "base" / "notes").mkdir()
     pushed = push(kept=3)
     assert pushed.get_string_custom_property("pushed_version") == "9999999999"
-    assert {path.name for path in (tmp_path / "base").iterdir()} == {"10", "9999999998", "9999999999", "notes"}
-    assert {path.name for path in (push(kept=1) and tmp_path / "base").iterdir()} == {"10000000000", "notes"}
+    assert {path.name for path in there(tmp_path / "base")} == {"10", "9999999998", "9999999999", "notes"}
+    assert {path.name for path in there(push(kept=1) and tmp_path / "base")} == {"10000000000", "notes"}
 
 
 def test_a_reader_never_sees_half_a_version(tmp_path):
@@ -127,4 +134,48 @@ def test_a_reader_never_sees_half_a_version(tmp_path):
         done.set()
         reader.join()
     assert not halves
-    assert len(seen) > 20 and all(path.name.isdecimal() for path in base.iterdir())
+    assert len(seen) > 20 and all(path.name.isdecimal() for path in there(base))
+
+
+def write_servable(folder: Path, name: str) -> str:
+    (folder / name).mkdir(parents=True)
+    for file in ("saved_model.pb", "variables"):
+        (folder / name / file).write_text(name)
+    return str(folder / name)
+
+
+def test_pushes_at_the_same_time_come_one_after_the_other(tmp_path):
+    """Each of four pushes and publishes again, and none removes what another has not finished."""
+    base = str(tmp_path / "base")
+    with futures.ThreadPoolExecutor(4) as pool:
+        pushed = list(pool.map(_push_often, [tmp_path / f"pusher {one}" for one in range(4)], [base] * 4))
+    numbers = [number for of_one in pushed for number in of_one]
+    assert sorted(numbers, reverse=True) == versions.numbers(base) and len(set(numbers)) == 4 * 10 * 2
+    for number in numbers:
+        folder = Path(versions.folder_of(base, number))
+        assert (folder / "saved_model.pb").read_text() == (folder / "variables").read_text()
+    assert sorted(path.name for path in there(Path(base))) == sorted(map(str, numbers))
+
+
+def _push_often(folder: Path, base: str) -> list[int]:
+    made = []
+    for one in range(10):
+        made.append(versions.push(write_servable(folder, f"servable {one}"), base, kept=1000))
+        made.append(versions.publish_again(base, int(Path(made[-1]).name)))
+    return [int(Path(version).name) for version in made]
+
+
+def test_a_push_that_finds_another_says_so_and_waits(push, tmp_path, capsys):
+    base = tmp_path / "base"
+    with versions.changed_alone(str(base)):
+        unfinished = versions.make_room(str(base))
+        second = threading.Thread(target=push)
+        second.start()
+        told, until = "", time.monotonic() + 60
+        while not told and time.monotonic() < until:
+            told = capsys.readouterr().out
+            time.sleep(0.01)
+        assert told == f"    waits until another push to {base} is done\n"
+        assert versions.numbers(str(base)) == [] and Path(unfinished).is_dir()
+    second.join(60)
+    assert len(versions.numbers(str(base))) == 1 and not Path(unfinished).exists()

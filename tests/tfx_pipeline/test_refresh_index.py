@@ -74,7 +74,7 @@ def run(workdir, catalog, *flags: str) -> int:
 
 def versions(workdir) -> list:
     assert not list(workdir.glob(".refresh-*"))
-    return sorted((workdir / "serving" / "ulim").glob("*"), key=lambda one: int(one.name))
+    return sorted((workdir / "serving" / "ulim").glob("[0-9]*"), key=lambda one: int(one.name))
 
 
 @pytest.fixture
@@ -216,4 +216,5 @@ def test_a_work_directory_that_was_moved_is_told(tmp_path, capsys):
     write_run(tmp_path / "old", 1, metadata_store_pb2.Execution.COMPLETE)
     (tmp_path / "old").rename(tmp_path / "new")
     assert run(tmp_path / "new", "products.csv") == 2
-    assert f"{tmp_path / 'old' / 'pipeline'}" in (told := capsys.readouterr().err) and "Was it moved" in told
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'old' / 'pipeline'}" in told and f"Was {tmp_path / 'new'} moved" in told

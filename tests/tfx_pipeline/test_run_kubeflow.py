@@ -143,7 +143,9 @@ def test_the_compiled_command_of_the_ingest_runs(tmp_path):
     ({"output": "job.pb"}, "--output must end in .json or .yaml, got job.pb"),
     ({"events": "log.csv"}, "must be a URI or an absolute path that the containers have mounted, got 'log.csv'"),
     ({"serving_dir": "serving"}, "--serving_dir must be a URI or an absolute path"),
-    ({"pipeline_root": "/data/pipeline"}, "must be a URI that every container can write to, got '/data/pipeline'"),
+    ({"pipeline_root": "/data/pipeline"}, "--pipeline_root must be a gs:// URI, the only store that TensorFlow in the "
+     "containers can write to, got '/data/pipeline'. Write for example gs://BUCKET/pipeline."),
+    ({"pipeline_root": "s3://shop/pipeline"}, "must be a gs:// URI"),
     ({"columns": "user_id"}, "--columns takes STANDARD=NAME pairs"),
     ({"catalog": "s3://shop/products.csv"}, "must be in one file system"),
     ({"config": "nowhere.yaml"}, "nowhere.yaml"),

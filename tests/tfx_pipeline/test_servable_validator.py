@@ -18,6 +18,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from serving.export import export_servable
 from tests.serving import in_process
 from tests.ulim_tf.examples import item_categories
+from tfx_pipeline.components.pusher import versions
 from tfx_pipeline.components.pusher.component import Pusher
 from tfx_pipeline.components.servable_validator import validation
 from tfx_pipeline.components.servable_validator.component import ServableValidator
@@ -81,16 +82,16 @@ def gate(tmp_path, examples, capsys):
         pusher = Pusher(_channel(model), str(tmp_path / "base"), config.versions_kept,
                         infra_blessing=validator.outputs["blessing"])
         _execute(pusher, {"model": [model], "infra_blessing": [blessing]}, {"pushed_model": [pushed]})
-        versions = list((tmp_path / "base").iterdir())
+        there = versions.numbers(str(tmp_path / "base"))
         found = validation.read(blessing.uri)
-        assert (Path(blessing.uri) / ("INFRA_BLESSED" if versions else "INFRA_NOT_BLESSED")).is_file()
-        assert blessing.get_int_custom_property("blessed") == found.blessed == bool(versions)
+        assert (Path(blessing.uri) / ("INFRA_BLESSED" if there else "INFRA_NOT_BLESSED")).is_file()
+        assert blessing.get_int_custom_property("blessed") == found.blessed == bool(there)
         told = json.loads((Path(blessing.uri) / "validation.json").read_text())
-        assert told["blessed"] == bool(versions)
+        assert told["blessed"] == bool(there)
         assert [check["passed"] for check in told["checks"]] == [not check["faults"] for check in told["checks"]]
         printed = capsys.readouterr().out
         assert all(f"    not blessed: {fault}\n" in printed for fault in found.faults())
-        return found, bool(versions)
+        return found, bool(there)
 
     return run
 

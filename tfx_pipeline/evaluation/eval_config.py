@@ -32,7 +32,8 @@ def make_eval_config(config: PipelineConfig) -> tfma.EvalConfig:
         _metric(metrics.CategoryRecall,
                 at=[cut for cut in evaluate.CATEGORIES_AT if cut <= config.retrieval.categories]),
         _metric(metrics.OverPopular, at=demanded.at),
-        _metric(metrics.Users, event_types=list(config.features.event_types)),
+        _metric(metrics.Users, event_types=list(config.features.event_types),
+                user_profile=list(config.features.user_profile)),
     ]
     thresholds = {
         metrics.ranking_name("recall", demanded.at): tfma.MetricThreshold(

@@ -14,9 +14,11 @@ import pyarrow as pa
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.utils import model_util
 
+from serving.histories import read_user
 from tfx_pipeline.evaluation import log_facts, measures, metrics
-from tfx_pipeline.evaluation.servable import Answer, AskedServable, Request
+from tfx_pipeline.evaluation.servable import Answer, AskedServable
 from ulim_tf import features
+from ulim_tf.config import FeaturesConfig
 
 _BATCH = 64  # users who ask at once
 _REPORT = 512  # users between two progress lines
@@ -40,7 +42,7 @@ def custom_extractors(eval_shared_model: tfma.types.EvalSharedModel | list[tfma.
     return [
         tfma.extractors.Extractor("AskServable", _AskServable(
             loaders, _metric_config(eval_config, metrics.Ranking)["at"],
-            _metric_config(eval_config, metrics.Users)["event_types"])),
+            FeaturesConfig(**_metric_config(eval_config, metrics.Users)))),
         tfma.extractors.SliceKeyExtractor(eval_config=eval_config, materialize=False)]
 
 
@@ -51,9 +53,9 @@ def _metric_config(eval_config: tfma.EvalConfig, metric: type[tfma.metrics.Metri
 
 class _AskServable(beam.PTransform):
 
-    def __init__(self, loaders: Mapping[str, tfma.types.ModelLoader], at: Sequence[int], event_types: Sequence[str]):
+    def __init__(self, loaders: Mapping[str, tfma.types.ModelLoader], at: Sequence[int], config: FeaturesConfig):
         super().__init__()
-        self._ask = _Ask(loaders, max(at), event_types)
+        self._ask = _Ask(loaders, max(at), config)
         self._most_popular = max(at)
 
     def expand(self, extracts: beam.PCollection) -> beam.PCollection:
@@ -68,51 +70,40 @@ class _Ask(model_util.DoFnWithModels):
     Args:
         loaders: model name -> loader of its servable; the name is "" if there is one model.
         results: the longest ranking that is measured.
-        event_types: the names of the stored event types, from 1.
+        config: that the examples were made with.
     """
 
-    def __init__(self, loaders: Mapping[str, tfma.types.ModelLoader], results: int, event_types: Sequence[str]):
+    def __init__(self, loaders: Mapping[str, tfma.types.ModelLoader], results: int, config: FeaturesConfig):
         super().__init__(dict(loaders))
-        self._results = results
-        self._type_names = np.array([b"", *(name.encode() for name in event_types)], object)
+        self._results, self._config = results, config
         self._asked = 0
 
     def process(self, batch: pa.RecordBatch, popular: list[bytes], head: frozenset[bytes],
                 category_of: Mapping[bytes, bytes]) -> Iterator[tfma.Extracts]:
-        columns = {name: log_facts.column(batch, name) for name in (
-            features.EVENT_ITEM, features.EVENT_TIMESTAMP, features.EVENT_RANK, features.EVENT_TYPE, features.PROFILE,
-            features.TARGET_ITEM, features.TARGET_TIMESTAMP)}
+        stored, held_out = (log_facts.column(batch, name)
+                            for name in (tfma.ARROW_INPUT_COLUMN, features.TARGET_ITEM))
         users = log_facts.held_out(batch)
         for start in range(0, len(users), _BATCH):
-            stored = [{name: values.of(user) for name, values in columns.items()}
-                      for user in users[start:start + _BATCH]]
-            requests = [self._request(user) for user in stored]
-            answers = {name: servable.ask(requests) for name, servable in self._loaded_models.items()}
-            for place, (user, request) in enumerate(zip(stored, requests)):
-                targets = user[features.TARGET_ITEM]
+            some = users[start:start + _BATCH]
+            histories = [read_user(stored.of(user)[0], self._config).history for user in some]
+            answers = {name: servable.ask(histories) for name, servable in self._loaded_models.items()}
+            for place, (user, history) in enumerate(zip(some, histories)):
+                targets, items = held_out.of(user), [item.encode() for item in history.item_ids]
                 categories = np.array([category_of.get(item, b"") for item in targets], object)
                 predictions = {name: _predictions(of_model[place]) for name, of_model in answers.items()}
                 yield {
                     tfma.LABELS_KEY: targets,
                     tfma.PREDICTIONS_KEY: predictions.get("", predictions),
                     tfma.FEATURES_KEY: {
-                        metrics.SEEN: frozenset(request.item),
+                        metrics.SEEN: frozenset(items),
                         metrics.TARGET_CATEGORY: categories,
                         metrics.TARGET_IN_HEAD: np.array([one in head for one in categories]),
                         metrics.POPULAR: popular,
-                        metrics.FREQUENT: measures.most_frequent(request.item.tolist(), popular, self._results),
-                        metrics.HISTORY: np.array([measures.history_slice(len(request.item))]),
+                        metrics.FREQUENT: measures.most_frequent(items, popular, self._results),
+                        metrics.HISTORY: np.array([measures.history_slice(len(items))]),
                     },
                 }
-            self._tell(len(stored))
-
-    def _request(self, user: Mapping[str, np.ndarray]) -> Request:
-        by_time = np.argsort(user[features.EVENT_RANK])
-        tokens = (token.partition(b"=") for token in user[features.PROFILE])
-        types = self._type_names[user[features.EVENT_TYPE].astype(np.int64)]
-        return Request(user[features.EVENT_ITEM][by_time], user[features.EVENT_TIMESTAMP][by_time],
-                       int(user[features.TARGET_TIMESTAMP][0]), types[by_time] if len(types) else types,
-                       {column.decode(): value for column, _, value in tokens})
+            self._tell(len(some))
 
     def _tell(self, more: int) -> None:
         before, self._asked = self._asked, self._asked + more

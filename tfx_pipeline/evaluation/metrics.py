@@ -101,11 +101,12 @@ class Users(tfma.metrics.ExampleCount):
 
     Args:
         event_types: the names of the stored event types, from 1; `extractor.py` asks with them.
+        user_profile: the columns of the stored profiles; it asks with them too.
     """
 
-    def __init__(self, event_types: list[str], name: str = USERS):
+    def __init__(self, event_types: list[str], user_profile: list[str], name: str = USERS):
         super().__init__(name)
-        self.event_types = event_types
+        self.event_types, self.user_profile = event_types, user_profile
 
 
 def _ranking(at: Sequence[int], ranking: str, targets: str, name: str,

@@ -1,7 +1,7 @@
 """Reads what the Evaluator wrote: the metrics by slice, and what it decided.
 
-Slices are named as those of `ulim_tf/evaluate.py`: "all"; "history <100", "history 100-500", "history 500-1000" and
-"history >1000"; "head categories" and "tail categories". Metrics, means over the users of a slice:
+Slices are named as those of `ulim_tf/evaluate.py`, and come in the order of SLICES. Metrics, means over the users of a
+slice:
 
     recall@R  hit_rate@R  ndcg@R               of the held-out basket; in head and tail categories, of its items there
     novel_recall@R  novel_hit_rate@R  novel_ndcg@R
@@ -29,6 +29,8 @@ from tensorflow_model_analysis.writers import eval_config_writer
 from tfx_pipeline.evaluation import metrics
 
 ALL = "all"
+SLICES = (ALL, "history <100", "history 100-500", "history 500-1000", "history >1000", "head categories",
+          "tail categories")
 CANDIDATE, LAST_BLESSED = tfma.CANDIDATE_KEY, tfma.BASELINE_KEY
 
 Metrics = dict[str, dict[str, float]]  # slice -> metric -> value
@@ -58,7 +60,7 @@ def read_metrics(evaluation: Path, model: str = CANDIDATE) -> Metrics:
                 found[of_slice][name] = value
             elif of_slice == ALL:
                 found[_CATEGORY_SLICES[prefix]][name.removeprefix(prefix)] = value
-    return dict(found)
+    return {part: found[part] for part in SLICES if part in found}
 
 
 class Verdict(NamedTuple):

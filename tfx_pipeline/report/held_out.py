@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from serving import contract
-from serving.client import History, predict_request
-from serving.histories import read_user
+from serving.client import History
+from serving.histories import read_user, to_arrays
 from serving.server.loader import LoadedModel
 from tfx_pipeline.report import calibration
 from ulim_tf import features
@@ -68,9 +68,7 @@ def _users(files: Sequence[str], category: dict[bytes, bytes],
 def _ask(model: LoadedModel, users: Sequence[tuple[History, dict[bytes, float]]]
          ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What `calibration.measure` takes, each [B, K]."""
-    request = predict_request([history for history, _ in users], contract.SIGNATURE_PREDICT_CATEGORY)
-    answer = model.predict(contract.SIGNATURE_PREDICT_CATEGORY,
-                           {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()})
+    answer = model.predict(contract.SIGNATURE_PREDICT_CATEGORY, to_arrays([history for history, _ in users]))
     share = np.array([[basket.get(one, 0.0) for one in row]
                       for row, (_, basket) in zip(answer[contract.CATEGORY_ID], users)])
     return answer[contract.PROBABILITY], answer[contract.COPY_SHARE], share

@@ -9,24 +9,17 @@ import shutil
 import pytest
 import tensorflow as tf
 
+from serving.client import History
 from tests.serving.toy_servable import ToyServable
+from tests.tfx_pipeline.evaluation import toy_log
 from tests.tfx_pipeline.evaluation.evaluator_runs import run_evaluator
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.evaluation import results
 from tfx_pipeline.evaluation.eval_config import make_eval_config
+from tfx_pipeline.evaluation.servable import AskedServable
 from ulim_tf import config as settings
 from ulim_tf import features
 from ulim_tf.config import FeaturesConfig
-
-CATEGORY = {"milk": "dairy", "cheese": "dairy", "bread": "bakery", "soap": "care", "v1-b": "care", "v1-c": "toys"}
-
-# user -> the items bought, oldest first, and the held-out basket. The servable answers the last item, v1-b, v1-c.
-USERS = {
-    "ann": (["bread", "milk", "milk"], ["milk", "v1-b", "soap"]),
-    "bob": (["milk", "bread"], ["bread"]),
-    "cid": (["milk"] * 120, ["cheese"]),
-    "dan": (["soap", "milk"], []),
-}
 
 
 def config(**evaluation) -> PipelineConfig:
@@ -37,41 +30,8 @@ def config(**evaluation) -> PipelineConfig:
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
-    stored = [(user, _stored(items), basket) for user, (items, basket) in USERS.items()]
-    _write(folder / "Split-train", [{**events, features.USER_ID: [user]} for user, events, _ in stored])
-    _write(folder / "Split-eval", [
-        {**events, features.USER_ID: [user], features.TARGET_ITEM: basket, features.TARGET_TIMESTAMP: [10**9]}
-        for user, events, basket in stored if basket])
-    _write(folder / "Split-catalog", [
-        {features.CATALOG_ITEM: list(CATEGORY), features.CATALOG_CATEGORY: list(CATEGORY.values())}])
+    toy_log.write_examples(folder)
     return folder
-
-
-def _stored(items: list[str]) -> dict[str, list]:
-    order = sorted(range(len(items)), key=lambda place: CATEGORY[items[place]])  # category-major, as ingest stores them
-    categories = [CATEGORY[items[place]] for place in order]
-    distinct = sorted(set(categories))
-    return {
-        features.EVENT_ITEM: [items[place] for place in order],
-        features.EVENT_TIMESTAMP: [10**8 + place for place in order],
-        features.EVENT_RANK: order,
-        features.CATEGORY: distinct,
-        features.CATEGORY_LENGTH: [categories.count(one) for one in distinct],
-    }
-
-
-def _write(folder, examples: list[dict[str, list]]) -> None:
-    folder.mkdir()
-    with tf.io.TFRecordWriter(str(folder / "examples.gz"), "GZIP") as writer:
-        for one in examples:
-            example = tf.train.Example()
-            for name in (*features.BYTES, *features.INTEGERS, features.PROFILE, features.EVENT_TYPE):
-                values, feature = one.get(name, []), example.features.feature[name]
-                if name in (*features.BYTES, features.PROFILE):
-                    feature.bytes_list.value.extend(value.encode() for value in values)
-                else:
-                    feature.int64_list.value.extend(values)
-            writer.write(example.SerializeToString())
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +128,7 @@ def test_two_worker_processes_give_the_same_figures(evaluated, examples, servabl
 def test_nobody_held_out_is_a_refusal_in_words(examples, servables, tmp_path):
     for split in ("train", "catalog"):
         shutil.copytree(examples / f"Split-{split}", tmp_path / "examples" / f"Split-{split}")
-    _write(tmp_path / "examples" / "Split-eval", [])
+    toy_log.write(tmp_path / "examples" / "Split-eval", [])
     refused = run_evaluator(tmp_path, tmp_path / "examples", servables[0], config=config())
     assert not refused.blessed and results.read_metrics(refused.evaluation) == {}
     [reason] = results.read_verdict(refused.evaluation).reasons
@@ -196,16 +156,26 @@ class EchoServable(tf.Module):
 
 
 def test_event_types_and_profiles_are_sent_by_name(tmp_path):
-    user = {features.USER_ID: ["eve"], **_stored(["milk", "bread"]), features.EVENT_TYPE: [1, 2],
+    user = {features.USER_ID: ["eve"], **toy_log.stored(["milk", "bread"]), features.EVENT_TYPE: [1, 2],
             features.PROFILE: ["age=45-54", "kids=2"]}  # bread, which is stored first, was bought last and is a view
-    _write(tmp_path / "Split-train", [user])
-    _write(tmp_path / "Split-eval", [
+    toy_log.write(tmp_path / "Split-train", [user])
+    toy_log.write(tmp_path / "Split-eval", [
         {**user, features.TARGET_ITEM: ["view", "45-54"], features.TARGET_TIMESTAMP: [10**9]}])
-    _write(tmp_path / "Split-catalog", [{features.CATALOG_ITEM: ["milk"], features.CATALOG_CATEGORY: ["dairy"]}])
+    toy_log.write(tmp_path / "Split-catalog", [{features.CATALOG_ITEM: ["milk"], features.CATALOG_CATEGORY: ["dairy"]}])
     EchoServable().save(str(tmp_path / "servable" / "Format-Serving"))
     asked = run_evaluator(tmp_path, tmp_path, tmp_path / "servable", config=dataclasses.replace(
         config(), features=FeaturesConfig(event_types=("view", "buy"), user_profile=("age", "kids"))))
     assert results.read_metrics(asked.evaluation)["all"]["recall@2"] == 1.0
+
+
+def test_a_servable_is_asked_with_what_it_reads(servables, tmp_path):
+    """An earlier servable may have been made with other features than the examples."""
+    EchoServable().save(str(tmp_path / "servable"))
+    [answer] = AskedServable(str(tmp_path / "servable")).ask([History(["milk"], [1])])
+    assert answer.item.tolist() == [b"", b""]
+    [answer] = AskedServable(str(servables[0] / "Format-Serving")).ask(
+        [History(["milk"], [1], event_types=["buy"], profile={"age": "45-54"})])
+    assert answer.item.tolist() == [b"milk", b"v1-b"]
 
 
 def test_a_cut_off_beyond_the_answer_is_refused():

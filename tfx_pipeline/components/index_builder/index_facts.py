@@ -1,9 +1,15 @@
 """What is known of an index once it is built: `index.json` beside the servable, for the run's report."""
 
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
 import itertools
 import json
+import os
 from pathlib import Path
 from typing import NamedTuple
+
+import tensorflow as tf
+from tfx.dsl.io import fileio
 
 from ulim_tf.retrieval.quality import Quality
 
@@ -44,18 +50,21 @@ def of(quality: Quality, *, kind: str, items: int, category_vocabulary: str, ser
         category_vocabulary: text file, line i (from 1) is the id of category i.
         servable: folder of the SavedModel.
     """
-    categories = Path(category_vocabulary).read_text().splitlines()
+    with tf.io.gfile.GFile(category_vocabulary, "rb") as lines:
+        categories = [line.rstrip(b"\n").decode() for line in lines]
+    files = [os.path.join(folder, name) for folder, _, names in fileio.walk(servable) for name in names]
     falling = [(number, found) for number, found in quality.by_category.items() if found < 1.0]
     return IndexFacts(
         kind=kind, items=items, categories=len(categories),
-        bytes=sum(file.stat().st_size for file in Path(servable).rglob("*") if file.is_file()),
+        bytes=sum(tf.io.gfile.stat(file).length for file in files),
         recall_in_category=quality.in_category, recall_pool=quality.pool,
         worst={categories[number - 1]: found for number, found in itertools.islice(reversed(falling), _WORST)})
 
 
 def write(facts: IndexFacts, directory: str) -> None:
     """Writes FILE into a folder."""
-    Path(directory, FILE).write_text(json.dumps(facts._asdict(), indent=2, ensure_ascii=False) + "\n")
+    with tf.io.gfile.GFile(os.path.join(directory, FILE), "w") as file:
+        file.write(json.dumps(facts._asdict(), indent=2, ensure_ascii=False) + "\n")
 
 
 def read(directory: str | Path) -> IndexFacts:

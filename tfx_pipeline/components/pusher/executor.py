@@ -19,7 +19,8 @@ class Executor(executor.Executor):
     """Copies the model beside its destination, renames it into place and removes the oldest versions.
 
     The executor it extends copies file by file into the version folder, where an interruption leaves half of one. A URI
-    is left to it: an object store cannot rename.
+    is left to it: an object store can neither rename nor lock. Two pushes at once to a URI are two versions, unless
+    they begin in the same second: then one of them is left out, or both write the same files.
     """
 
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
@@ -31,6 +32,11 @@ class Executor(executor.Executor):
         if "://" in base:
             super().Do(input_dict, output_dict, exec_properties)
             return
+        with versions.changed_alone(base):
+            self._push(input_dict, output_dict, exec_properties, destination, base)
+
+    def _push(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
+              exec_properties: dict[str, Any], destination: pusher_pb2.PushDestination, base: str) -> None:
         room = versions.make_room(base)
         destination.filesystem.base_directory = room
         super().Do(input_dict, output_dict, {

@@ -1,17 +1,20 @@
 """The versions in a model base path: how one comes in, goes, and comes back. A reader never sees half of one.
 
 A version is a folder with a number for its name, and a server serves the highest. Whatever is made or removed has
-another name meanwhile, and changes it in one step.
+another name meanwhile, and changes it in one step. Of those who change the folder, one does so at a time.
 """
 
-import itertools
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 
 _UNFINISHED = ".unfinished-"  # a model server looks at folders with a number for a name only
 _REMOVED = ".removed-"
+_LOCK = ".lock"
 
 
 def numbers(base: str) -> list[int]:
@@ -25,9 +28,28 @@ def folder_of(base: str, number: int) -> str:
     return os.path.join(base, str(number))
 
 
-def make_room(base: str) -> str:
-    """A new folder beside the versions to make one in; what interrupted pushes left there goes."""
+@contextlib.contextmanager
+def changed_alone(base: str) -> Iterator[None]:
+    """Keeps all others from changing a model base path, which is made if missing; a second one waits and says so.
+
+    The lock is the operating system's (flock), so it goes with its process, however that ends; its file stays.
+    """
     os.makedirs(base, exist_ok=True)
+    with open(os.path.join(base, _LOCK), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"    waits until another push to {base} is done", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def make_room(base: str) -> str:
+    """A new folder beside the versions to make one in; what interrupted pushes left there goes.
+
+    Args:
+        base: that is changed alone, as in the next two.
+    """
     for name in os.listdir(base):
         if name.startswith((_UNFINISHED, _REMOVED)):
             shutil.rmtree(os.path.join(base, name))
@@ -40,15 +62,9 @@ def into_place(folder: str, base: str) -> str:
     Returns:
         the version folder.
     """
-    for number in itertools.count(max([int(time.time()), *(1 + one for one in numbers(base))])):
-        final = folder_of(base, number)
-        try:
-            os.rename(folder, final)
-        except OSError:
-            if not os.path.exists(final):  # not that another push of this second came first
-                raise
-        else:
-            return final
+    final = folder_of(base, max([int(time.time()), *(1 + one for one in numbers(base))]))
+    os.rename(folder, final)
+    return final
 
 
 def keep(base: str, count: int) -> list[int]:
@@ -76,11 +92,12 @@ def push(servable: str, base: str, kept: int) -> str:
     Returns:
         the version folder.
     """
-    room = make_room(base)
-    moved = shutil.move(servable, os.path.join(room, "servable"))  # a copy where they are on two file systems
-    final = into_place(moved, base)
-    os.rmdir(room)
-    keep(base, kept)
+    with changed_alone(base):
+        room = make_room(base)
+        moved = shutil.move(servable, os.path.join(room, "servable"))  # a copy where they are on two file systems
+        final = into_place(moved, base)
+        os.rmdir(room)
+        keep(base, kept)
     return final
 
 
@@ -93,12 +110,13 @@ def publish_again(base: str, number: int) -> str:
     Raises:
         OSError: the version cannot be read.
     """
-    room = tempfile.mkdtemp(prefix=_UNFINISHED, dir=base)
-    try:
-        again = shutil.copytree(folder_of(base, number), os.path.join(room, "servable"), copy_function=_link)
-        return into_place(again, base)
-    finally:
-        shutil.rmtree(room)
+    with changed_alone(base):
+        room = make_room(base)
+        try:
+            again = shutil.copytree(folder_of(base, number), os.path.join(room, "servable"), copy_function=_link)
+            return into_place(again, base)
+        finally:
+            shutil.rmtree(room)
 
 
 def origin(base: str, number: int) -> int:

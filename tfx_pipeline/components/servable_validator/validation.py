@@ -24,6 +24,7 @@ import tensorflow as tf
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
+from tfx.utils import io_utils
 
 from serving import contract, warmup
 from serving.server.process import NotServed, serve
@@ -73,19 +74,23 @@ def validate(servable: str, features: FeaturesConfig, catalog: Iterable[tuple[by
     """Loads a servable as a server will and checks what it answers. A bad servable is told of, never raised.
 
     Args:
-        servable: folder of the SavedModel.
+        servable: folder of the SavedModel, or its URI, from where it is copied.
         features: what the model reads, which decides the inputs.
         catalog: each item that may be answered, with its category.
         config: gives the time to load and the latency budget.
         progress: is told what begins.
     """
-    progress("loading the servable in a fresh server")
     found: list[Check] = []
-    start = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch, open(Path(scratch, "log"), "w+") as log:
         base = Path(scratch, "base")
         base.mkdir()
-        (base / "1").symlink_to(os.path.abspath(servable), target_is_directory=True)
+        if "://" in servable:
+            progress("copying the servable")
+            io_utils.copy_dir(servable, str(base / "1"))
+        else:
+            (base / "1").symlink_to(os.path.abspath(servable), target_is_directory=True)
+        progress("loading the servable in a fresh server")
+        start = time.monotonic()
         try:
             with serve(base, config.load_seconds, log) as target, grpc.insecure_channel(target, _ANY_SIZE) as channel:
                 seconds = time.monotonic() - start

@@ -10,9 +10,6 @@ from tfx_pipeline.report.wording import number
 
 THIS, LAST_BLESSED, FREQUENT, POPULAR = "this servable", "last blessed", "own most frequent", "most popular"
 
-_SLICES = ("all", "history <100", "history 100-500", "history 500-1000", "history >1000", "head categories",
-           "tail categories")
-
 Recalls = dict[str, dict[str, float]]  # who ranks -> slice -> recall
 
 
@@ -58,13 +55,13 @@ def recalls(candidate: results.Metrics, last: results.Metrics, at: int) -> Recal
     """
     sources = ((THIS, candidate, ""), (LAST_BLESSED, last, ""), (FREQUENT, candidate, "frequent_"),
                (POPULAR, candidate, "popular_"))
-    found = {who: {part: metrics[part][f"{prefix}recall@{at}"] for part in _SLICES
+    found = {who: {part: metrics[part][f"{prefix}recall@{at}"] for part in results.SLICES
                    if f"{prefix}recall@{at}" in metrics.get(part, {})} for who, metrics, prefix in sources}
     return {who: of_slices for who, of_slices in found.items() if of_slices}
 
 
 def _by_slice(found: Recalls, at: int, users: Mapping[str, float]) -> Iterator[Block]:
-    parts = [part for part in _SLICES if any(part in of_slices for of_slices in found.values())]
+    parts = [part for part in results.SLICES if any(part in of_slices for of_slices in found.values())]
     told = ", ".join(f"{who} {of_slices['all']:.4f}" for who, of_slices in found.items() if "all" in of_slices)
     yield Chart(
         f"Recall@{at} by slice",

@@ -1,0 +1,106 @@
+"""What the executor leaves beside the servable, from a model and vocabularies in folders."""
+
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tf_keras as keras
+from tfx.dsl.io import fileio
+from tfx.types import Artifact, standard_artifacts
+from tfx.utils import io_utils
+
+from tests.tfx_pipeline import in_memory
+from tests.ulim_tf.examples import item_categories
+from tfx_pipeline import trained
+from tfx_pipeline.components.index_builder import index_facts
+from tfx_pipeline.components.index_builder.executor import Executor
+from ulim_tf import config as settings
+from ulim_tf.model import UlimModel
+
+ITEMS, CATEGORIES = 40, 5
+CONFIG = settings.from_dict(settings.UlimConfig, {
+    "features": {"item_content": ["brand"], "user_profile": ["age"]},
+    "history": {"long": 100, "short": 8, "subsequence": 6}, "model": {"width": 8, "heads": 2, "hidden": 16},
+    "retrieval": {"categories": 3, "per_category": 4, "short_term": 5, "results": 12, "index": "blocked"}})
+IDS = {"item_id": ["tea é", "0", " rum ", *(f"item {one}" for one in range(4, ITEMS + 1))],
+       "category_id": [f"category {one}" for one in range(1, CATEGORIES + 1)],
+       "content": ["brand=a\tb", "brand=c"], "profile": ["age=45-54"]}
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """A model, and the artifacts that hold it and its vocabularies."""
+    keras.utils.set_random_seed(3)
+    model = UlimModel(CONFIG, ITEMS, CATEGORIES, content=2, tokens=1, profile=1)
+    model.set_catalog(item_categories(ITEMS, CATEGORIES), np.full([ITEMS + 1, 1], 2))
+    (tmp_path / "model" / "Format-Serving").mkdir(parents=True)
+    model.save(tmp_path / "model" / "Format-Serving" / "model.keras")
+    assets = tmp_path / "transform_graph" / tft.TFTransformOutput.TRANSFORM_FN_DIR / "assets"
+    assets.mkdir(parents=True)
+    for name, ids in IDS.items():
+        (assets / name).write_text("".join(f"{one}\n" for one in ids))
+    artifacts = {"model": standard_artifacts.Model(), "transform_graph": standard_artifacts.TransformGraph()}
+    for name, artifact in artifacts.items():
+        artifact.uri = str(tmp_path / name)
+    return model, artifacts
+
+
+@pytest.fixture
+def built(inputs, tmp_path):
+    """The model that went in, and the folder that came out."""
+    model, artifacts = inputs
+    return model, Path(build(artifacts, str(tmp_path / "servable")))
+
+
+def build(artifacts: dict[str, Artifact], servable: str) -> str:
+    made = standard_artifacts.Model()
+    made.uri = servable
+    Executor().Do({name: [one] for name, one in artifacts.items()}, {"servable": [made]}, {})
+    return servable
+
+
+def test_model_and_vocabularies_are_kept_beside_the_servable_and_read_back_equal(built):
+    model, artifact = built
+    assert (artifact / "Format-Serving" / "saved_model.pb").is_file()
+    assert {file.name for file in (artifact / "trained").iterdir()} == {"model.keras", *IDS}
+    found = trained.read(str(artifact / "Format-Serving"))
+    assert found.vocabularies == {name: [one.encode() for one in ids] for name, ids in IDS.items()}
+    assert found.model.settings == CONFIG
+    assert [weight.name for weight in found.model.weights] == [weight.name for weight in model.weights]
+    for weight, again in zip(model.weights, found.model.weights, strict=True):
+        np.testing.assert_array_equal(weight, again, weight.name)
+
+
+def test_what_the_index_finds_is_kept_too(built):
+    _, artifact = built
+    facts = index_facts.read(artifact)
+    assert (facts.items, facts.categories) == (ITEMS, CATEGORIES)
+    assert facts.bytes == sum(file.stat().st_size for file in (artifact / "Format-Serving").rglob("*")
+                              if file.is_file())
+
+
+def test_an_object_store_gets_the_same(built, inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = in_memory.register(monkeypatch)
+    _, local = built
+    _, artifacts = inputs
+    for name, artifact in artifacts.items():
+        io_utils.copy_dir(artifact.uri, f"{store}/{name}")
+        artifact.uri = f"{store}/{name}"
+    remote = build(artifacts, f"{store}/servable")
+    found = {path.removeprefix(remote) for path in files(remote)}
+    assert found == {path.removeprefix(str(local)) for path in files(str(local))}
+    with tf.io.gfile.GFile(f"{remote}/{index_facts.FILE}") as file:
+        assert json.load(file)["recall_in_category"] == index_facts.read(local).recall_in_category
+    assert trained.read(f"{remote}/Format-Serving").vocabularies == trained.read(
+        str(local / "Format-Serving")).vocabularies
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "transform_graph", "servable"}
+
+
+def files(folder: str) -> list[str]:
+    return [f"{where}/{name}" for where, _, names in fileio.walk(folder) for name in names]
