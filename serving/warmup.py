@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
@@ -65,20 +66,43 @@ def newest(history: History, count: int) -> History:
         event_types=None if history.event_types is None else history.event_types[start:])
 
 
-def write(directory: str, histories: Sequence[History]) -> None:
+def write(directory: str, signatures: Sequence[str], histories: Sequence[History]) -> None:
     """Adds requests to a servable: to each signature one for each history, and one for all of them together.
 
     Args:
         directory: of the SavedModel.
+        signatures: its own, by their names in the contract.
         histories: at least one.
     """
     file = os.path.join(directory, FILE)
     tf.io.gfile.makedirs(os.path.dirname(file))
     with tf.io.TFRecordWriter(file) as writer:
-        for signature in contract.OUTPUTS:
+        for signature in signatures:
             for asked in (*([one] for one in histories), histories):
-                log = prediction_log_pb2.PredictLog(request=predict_request(asked, signature))
+                log = prediction_log_pb2.PredictLog(request=_request(asked, signature))
                 writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
+
+
+def _request(histories: Sequence[History], signature: str) -> predict_pb2.PredictRequest:
+    """Asks about histories, or about their newest items; filters let through what was not bought before."""
+    bought = [history.item_ids[-1] if history.item_ids else "" for history in histories]
+    if signature == contract.SIGNATURE_ENCODE_ITEM:
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = contract.MODEL_NAME, signature
+        inputs = {contract.ITEM_ID: bought}
+    else:
+        request = predict_request(histories, signature)
+        nothing, no_length = np.zeros([len(histories), 0], object), np.zeros(len(histories), np.int32)
+        inputs = {
+            contract.EXCLUDE_ITEM_ID: np.array(bought, object)[:, None],
+            contract.EXCLUDE_ITEM_ID_LENGTH: np.array([bool(one) for one in bought], np.int32),
+            contract.ALLOW_CATEGORY_ID: nothing, contract.ALLOW_CATEGORY_ID_LENGTH: no_length,
+            contract.DENY_CATEGORY_ID: nothing, contract.DENY_CATEGORY_ID_LENGTH: no_length,
+            contract.EXCLUDE_SEEN: np.ones(len(histories), bool), contract.LIMIT: no_length,
+        } if signature in contract.FILTERED else {}
+    for name, values in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+    return request
 
 
 def read(directory: str) -> list[predict_pb2.PredictRequest]:

@@ -27,7 +27,7 @@ from tfx.utils import path_utils
 
 from serving import warmup
 from serving.histories import read_users
-from serving.refresh import Catalog, Refreshed, Vocabularies, refresh_servable
+from serving.refresh import Catalog, Refreshed, Vocabularies, refresh_servables
 from tfx_pipeline import reading, run_summary
 from tfx_pipeline.beam_transforms import REJECTED_HEADER
 from tfx_pipeline.components.pusher.versions import push
@@ -70,9 +70,9 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
         progress: is told what begins.
 
     Raises:
-        ValueError: there is no trained model in `workdir`, the catalogue cannot be read, or as `refresh_servable`.
+        ValueError: there is no trained model in `workdir`, the catalogue cannot be read, or as `refresh_servables`.
             Nothing was pushed.
-        RuntimeError: as `refresh_servable`. Nothing was pushed.
+        RuntimeError: as `refresh_servables`. Nothing was pushed.
     """
     workdir = workdir.absolute()
     outputs = _trained(workdir)
@@ -87,10 +87,10 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
     with (recorded(metadata_connection(workdir), read, {"catalog": os.path.abspath(catalog)}) as made,
           tempfile.TemporaryDirectory(prefix=".refresh-", dir=workdir) as folder):
         servable = f"{folder}/servable"
-        report = refresh_servable(
+        report = refresh_servables(
             model, Vocabularies(*(vocabularies.vocabulary_file_by_name(name) for name in (
                 features.ITEM_VOCABULARY, features.CATEGORY_VOCABULARY, features.CONTENT_VOCABULARY,
-                features.PROFILE_VOCABULARY))), rows, servable, progress,
+                features.PROFILE_VOCABULARY))), rows, {NAME: servable}, progress,
             warmup.choose(user.history for user in read_users(held_out, model.settings.features)))
         found = validation.validate(servable, model.settings.features,
                                     dict(zip(rows.item_id, rows.category_id)).items(), config.serving, progress)

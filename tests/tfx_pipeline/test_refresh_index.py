@@ -134,7 +134,7 @@ def test_a_new_version_with_the_new_catalogue(workdir, tmp_path, capsys, monkeyp
 
 def test_columns_are_mapped_and_parquet_is_read(workdir, tmp_path, monkeypatch):
     read = []
-    monkeypatch.setattr(refresh_index, "refresh_servable", lambda model, names, rows, *_: read.append(rows) or 1 / 0)
+    monkeypatch.setattr(refresh_index, "refresh_servables", lambda model, names, rows, *_: read.append(rows) or 1 / 0)
     renamed = CHANGED.rename(columns={"item_id": "sku", "category_id": "shelf"})
     renamed.to_parquet(tmp_path / "products.parquet")
     with pytest.raises(ZeroDivisionError):
@@ -196,7 +196,7 @@ def test_an_interruption_leaves_nothing(workdir, tmp_path, monkeypatch):
         Path(directory).mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(refresh_index, "refresh_servable", half)
+    monkeypatch.setattr(refresh_index, "refresh_servables", half)
     with pytest.raises(KeyboardInterrupt):
         run(workdir, tmp_path / "products.csv")
     state, _, outputs = newest_record(workdir)

@@ -36,15 +36,15 @@ def recommendation(**changed) -> dict[str, np.ndarray]:
     ({"channel": [[0, 2], [1, 0]]}, "channel must have shape [2, 3], got [2, 2]"),
 ])
 def test_each_fault_of_a_recommendation_is_found_and_no_other(changed, fault):
-    [found] = answer_faults("serving_default", recommendation(**changed), histories=2)
+    [found] = answer_faults("serving_default", recommendation(**changed), requests=2)
     assert found == fault
 
 
 def test_a_good_answer_has_no_fault_whatever_stands_past_its_count():
-    assert not list(answer_faults("serving_default", recommendation(), histories=2))
+    assert not list(answer_faults("serving_default", recommendation(), requests=2))
     missing = recommendation()
     del missing["channel"]
-    assert list(answer_faults("serving_default", missing, histories=2)) == [
+    assert list(answer_faults("serving_default", missing, requests=2)) == [
         "outputs must be category_id, channel, count, item_id, score, got category_id, count, item_id, score"]
 
 
@@ -61,7 +61,7 @@ def test_each_fault_of_a_prediction_is_found(changed, fault):
     good = {"category_id": np.array([[b"drinks", b"grain"]], object),
             "probability": np.array([[0.75, 0.25]], np.float32), "copy_share": np.array([[0.0, 1.0]], np.float32)}
     answer = good | {name: np.array(value, good[name].dtype) for name, value in changed.items()}
-    assert list(answer_faults("predict_category", answer, histories=1)) == ([fault] if fault else [])
+    assert list(answer_faults("predict_category", answer, requests=1)) == ([fault] if fault else [])
 
 
 def test_ids_are_those_of_the_catalogue():
