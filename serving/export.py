@@ -2,13 +2,15 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from serving import contract, warmup
+from serving import contract, model_card, warmup
 from serving.cascade import Cascade
 from serving.client import History
 from serving.signatures import Servable
@@ -22,6 +24,7 @@ from ulim_tf.retrieval.scann_searcher import aligned
 
 _SAMPLED, _POOL_K = 1000, 100  # queries that measure the index, and what they want of the whole pool
 _EMBEDDED = 2**16  # items at once
+_BATCHING = os.path.join(os.path.dirname(__file__), "batching_params.pbtxt")
 
 
 class Built(NamedTuple):
@@ -42,7 +45,8 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
 
 def export_servables(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directories: Mapping[str, str],
                      profile_vocabulary: str | None = None, progress: Callable[[str], None] = lambda _: None,
-                     warmup_histories: Sequence[History] = ()) -> dict[str, quality.Quality]:
+                     warmup_histories: Sequence[History] = (),
+                     data: Mapping[str, str] = MappingProxyType({})) -> dict[str, quality.Quality]:
     """Embeds the items once, and of each servable builds the index and saves the signatures and what goes with them.
 
         ulim           with the index that `retrieval.index` names
@@ -58,6 +62,7 @@ def export_servables(model: UlimModel, item_vocabulary: str, category_vocabulary
         profile_vocabulary: the same for the tokens of users' profiles, of a model that reads them.
         progress: is told what begins, and how large categories are searched.
         warmup_histories: what the warm-up requests ask about; made up of the vocabulary if there are none.
+        data: what is known of the data, for the model card: what -> value.
 
     Returns:
         How much each index finds.
@@ -73,11 +78,29 @@ def export_servables(model: UlimModel, item_vocabulary: str, category_vocabulary
         progress(f"saving {name}")
         cascade = built and Cascade(model, built.index, built.normalizer, item)
         Servable(model, cascade, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
-        warmup.write(directory, contract.SERVABLES[name],
-                     warmup_histories or warmup.make(item_vocabulary, model.settings))
+        furnish(directory, name, model, item_vocabulary, len(item), built and built.quality, warmup_histories, data)
         if built:
             found[name] = built.quality
     return found
+
+
+def furnish(directory: str, name: str, model: UlimModel, item_vocabulary: str, items: int,
+            found: quality.Quality | None, warmup_histories: Sequence[History], data: Mapping[str, str]) -> None:
+    """Adds to a saved servable what a server and people want beside it, in `assets.extra`.
+
+    Args:
+        directory: of the SavedModel.
+        name: of the servable.
+        model: that it is of.
+        item_vocabulary: as of `export_servables`, like the last two.
+        items: that can be answered.
+        found: by its index; None without one.
+        warmup_histories: see above.
+        data: see above.
+    """
+    warmup.write(directory, contract.SERVABLES[name], warmup_histories or warmup.make(item_vocabulary, model.settings))
+    tf.io.gfile.copy(_BATCHING, os.path.join(directory, "assets.extra", os.path.basename(_BATCHING)), overwrite=True)
+    model_card.write(directory, name, model, items, found, data)
 
 
 def build(model: UlimModel, directories: Mapping[str, str], item: np.ndarray, category: np.ndarray,

@@ -16,16 +16,16 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from serving import contract, warmup
 from serving.cascade import Cascade
 from serving.client import History
-from serving.export import build, check_vocabularies
+from serving.export import build, check_vocabularies, furnish
 from serving.signatures import Servable
 from ulim_tf import features
 from ulim_tf.model import UlimModel
@@ -107,8 +107,8 @@ def refresh_servables(model: UlimModel, vocabularies: Vocabularies, catalog: Cat
                 items = os.path.join(folder, os.path.basename(vocabularies.item))
                 _append(vocabularies.item, placed.new_ids, items)
                 Servable(other, cascade, items, vocabularies.category, vocabularies.profile).save(directory)
-            warmup.write(directory, contract.SERVABLES[name],
-                         warmup_histories or warmup.make(vocabularies.item, model.settings))
+            furnish(directory, name, other, vocabularies.item, len(item), built and built.quality, warmup_histories,
+                    {"Catalogue": f"of {time.strftime('%Y-%m-%d')}, after training"})
             progress("checking the weights that were written")
             written = tf.train.load_checkpoint(os.path.join(directory, "variables", "variables"))
             after = _sha256(model, lambda place, written=written: written.get_tensor(

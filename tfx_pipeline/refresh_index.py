@@ -28,7 +28,7 @@ from tfx.utils import path_utils
 from serving import warmup
 from serving.histories import read_users
 from serving.refresh import Catalog, Refreshed, Vocabularies, refresh_servables
-from tfx_pipeline import reading, run_summary
+from tfx_pipeline import reading, run_summary, servables
 from tfx_pipeline.beam_transforms import REJECTED_HEADER
 from tfx_pipeline.components.pusher.versions import push
 from tfx_pipeline.components.servable_validator import validation
@@ -86,19 +86,22 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
     read = {name: outputs[name] for name in ("model", "transform_graph", "examples")}
     with (recorded(metadata_connection(workdir), read, {"catalog": os.path.abspath(catalog)}) as made,
           tempfile.TemporaryDirectory(prefix=".refresh-", dir=workdir) as folder):
-        servable = f"{folder}/servable"
+        folders = {name: f"{folder}/{name}" for name in config.serving.servables}
         report = refresh_servables(
             model, Vocabularies(*(vocabularies.vocabulary_file_by_name(name) for name in (
                 features.ITEM_VOCABULARY, features.CATEGORY_VOCABULARY, features.CONTENT_VOCABULARY,
-                features.PROFILE_VOCABULARY))), rows, {NAME: servable}, progress,
+                features.PROFILE_VOCABULARY))), rows, folders, progress,
             warmup.choose(user.history for user in read_users(held_out, model.settings.features)))
-        found = validation.validate(servable, model.settings.features,
-                                    dict(zip(rows.item_id, rows.category_id)).items(), config.serving, progress)
+        found = validation.validate_all(folders, model.settings.features,
+                                        dict(zip(rows.item_id, rows.category_id)).items, config.serving, progress)
         made["blessing"] = _blessing(found, workdir / "pipeline" / "IndexRefresh" / "blessing")
         if not found.blessed:
             return Done(None, report, found)
-        version = push(servable, str(workdir / "serving" / NAME), config.serving.versions_kept)
+        base = str(workdir / "serving" / NAME)
+        version = push(folders.pop(NAME), base, config.serving.versions_kept)
         made["pushed_model"] = _pushed(version)
+        for name, servable in folders.items():
+            push(servable, servables.base_of(name, base), config.serving.versions_kept, int(os.path.basename(version)))
     return Done(Path(version), report, found)
 
 

@@ -34,13 +34,20 @@ def make_room(base: str) -> str:
     return tempfile.mkdtemp(prefix=_UNFINISHED, dir=base)
 
 
-def into_place(folder: str, base: str) -> str:
-    """Makes a finished folder the newest version: its number is the time, or the next after those that are there.
+def into_place(folder: str, base: str, number: int | None = None) -> str:
+    """Makes a finished folder the newest version.
+
+    Args:
+        folder: on the file system of the base path.
+        base: model base path.
+        number: of the version; None is the time. Where that is not the highest, it is the next after those that are
+            there.
 
     Returns:
         the version folder.
     """
-    for number in itertools.count(max([int(time.time()), *(1 + one for one in numbers(base))])):
+    first = max([number or int(time.time()), *(1 + one for one in numbers(base))])
+    for number in itertools.count(first):
         final = folder_of(base, number)
         try:
             os.rename(folder, final)
@@ -65,20 +72,21 @@ def keep(base: str, count: int) -> list[int]:
     return gone
 
 
-def push(servable: str, base: str, kept: int) -> str:
+def push(servable: str, base: str, kept: int, number: int | None = None) -> str:
     """Moves the folder of a servable into a model base path, as its newest version, and removes the oldest.
 
     Args:
         servable: folder of a SavedModel.
         base: model base path.
         kept: versions that stay, with the new one.
+        number: as of `into_place`.
 
     Returns:
         the version folder.
     """
     room = make_room(base)
     moved = shutil.move(servable, os.path.join(room, "servable"))  # a copy where they are on two file systems
-    final = into_place(moved, base)
+    final = into_place(moved, base, number)
     os.rmdir(room)
     keep(base, kept)
     return final

@@ -55,7 +55,7 @@ class Check(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """All that was looked at, in that order; after a servable that cannot be loaded or asked, nothing more is."""
+    """All that was looked at, in that order; of a servable that cannot be loaded or asked, nothing more is."""
 
     checks: list[Check]
 
@@ -100,6 +100,26 @@ def validate(servable: str, features: FeaturesConfig, catalog: Iterable[tuple[by
             printed = " ".join(log.read().splitlines()[-_LINES:])
             fault = f"{' '.join(str(error).split())}. The server printed: {printed or 'nothing'}"
             found.append(Check("load", time.monotonic() - start, [fault], ""))
+    return Validation(found)
+
+
+def validate_all(servables: Mapping[str, str], features: FeaturesConfig,
+                 catalog: Callable[[], Iterable[tuple[bytes, bytes]]], config: PushConfig,
+                 progress: Callable[[str], None] = lambda _: None) -> Validation:
+    """Validates one servable after the other; the checks of all but `ulim` begin with the servable's name.
+
+    Args:
+        servables: folder of each, by its name in the contract.
+        features: as of `validate`, like what follows.
+        catalog: gives what it has anew for each servable.
+        config: see above.
+        progress: see above.
+    """
+    found: list[Check] = []
+    for name, folder in servables.items():
+        of_one = validate(folder, features, catalog(), config, progress, name).checks
+        found += of_one if name == contract.MODEL_NAME else [
+            check._replace(name=f"{name} {check.name}") for check in of_one]
     return Validation(found)
 
 
