@@ -1,9 +1,10 @@
 """A new catalogue into service without training: `python -m tfx_pipeline.refresh_index --workdir DIR --catalog FILE`.
 
 Takes the newest model that `run_local` trained in DIR, embeds the items of the catalogue, builds their index, validates
-the servable as the pipeline does and pushes it to DIR/serving/ulim/<version>/. New items come back at once, items that
-are gone never; the encoder's weights stay as they are, which is checked. Malformed rows are listed in
-DIR/rejected/refresh.csv. What was read, found and pushed is recorded in the ML Metadata of DIR.
+the servable as the pipeline does and pushes it to DIR/serving/ulim/<version>/, and what else `serving.servables` names
+beside it. New items come back at once, items that are gone never; the encoder's weights stay as they are, which is
+checked. Malformed rows are listed in DIR/rejected/refresh.csv. What was read, found and pushed is recorded in the ML
+Metadata of DIR.
 """
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
@@ -28,9 +29,9 @@ from tfx.utils import path_utils
 from serving import warmup
 from serving.histories import read_users
 from serving.refresh import Catalog, Refreshed, Vocabularies, refresh_servables
-from tfx_pipeline import reading, run_summary, servables
+from tfx_pipeline import reading, run_summary
 from tfx_pipeline.beam_transforms import REJECTED_HEADER
-from tfx_pipeline.components.pusher.versions import push
+from tfx_pipeline.components.pusher.versions import base_of, push
 from tfx_pipeline.components.servable_validator import validation
 from tfx_pipeline.components.servable_validator.executor import mark
 from tfx_pipeline.config import PipelineConfig
@@ -101,7 +102,7 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
         version = push(folders.pop(NAME), base, config.serving.versions_kept)
         made["pushed_model"] = _pushed(version)
         for name, servable in folders.items():
-            push(servable, servables.base_of(name, base), config.serving.versions_kept, int(os.path.basename(version)))
+            push(servable, base_of(name, base), config.serving.versions_kept, int(os.path.basename(version)))
     return Done(Path(version), report, found)
 
 

@@ -1,9 +1,7 @@
-"""Where the servables of a run are: in the artifact of the IndexBuilder, and pushed.
+"""Where the servables of a run are in the artifact of the IndexBuilder.
 
     <artifact>/Format-Serving/       ulim, where TFX's components look for a model
     <artifact>/servables/<name>/     each other that `serving.servables` names
-    <serving>/ulim/<version>/        pushed, and the others under the same number:
-    <serving>/<name>/<version>/
 """
 
 import os
@@ -28,8 +26,3 @@ def found(artifact: str) -> dict[str, str]:
     others = os.path.join(artifact, _FOLDER)
     names = sorted(name.rstrip("/") for name in tf.io.gfile.listdir(others)) if tf.io.gfile.isdir(others) else []
     return folders(artifact, [MODEL_NAME, *names])
-
-
-def base_of(name: str, base: str) -> str:
-    """The model base path of a servable, beside that of `ulim`."""
-    return base if name == MODEL_NAME else os.path.join(os.path.dirname(base.rstrip("/")), name)

@@ -53,7 +53,7 @@ class Executor(executor.Executor):
         for name, folder in found.items():
             if name == MODEL_NAME:
                 continue
-            its_base = servables.base_of(name, base)
+            its_base = versions.base_of(name, base)
             if local:
                 room = versions.make_room(its_base)
                 io_utils.copy_dir(folder, os.path.join(room, name))

@@ -2,6 +2,8 @@
 
 A version is a folder with a number for its name, and a server serves the highest. Whatever is made or removed has
 another name meanwhile, and changes it in one step.
+
+`ulim` and the other servables of a run have a base path each, one beside the other, and versions of the same numbers.
 """
 
 import itertools
@@ -18,6 +20,11 @@ def numbers(base: str) -> list[int]:
     """The versions in a model base path, the highest first; none of a folder that does not exist."""
     names = os.listdir(base) if os.path.isdir(base) else []
     return sorted((int(name) for name in names if name.isascii() and name.isdecimal()), reverse=True)
+
+
+def base_of(name: str, base: str) -> str:
+    """The model base path of another servable, beside that of `ulim`."""
+    return os.path.join(os.path.dirname(base.rstrip("/")), name)
 
 
 def folder_of(base: str, number: int) -> str:
@@ -92,8 +99,13 @@ def push(servable: str, base: str, kept: int, number: int | None = None) -> str:
     return final
 
 
-def publish_again(base: str, number: int) -> str:
+def publish_again(base: str, number: int, new: int | None = None) -> str:
     """Makes a version the newest one, under a new number; the old one stays, and both share their files.
+
+    Args:
+        base: model base path.
+        number: of the version.
+        new: number, as of `into_place`.
 
     Returns:
         the new version folder.
@@ -104,7 +116,7 @@ def publish_again(base: str, number: int) -> str:
     room = tempfile.mkdtemp(prefix=_UNFINISHED, dir=base)
     try:
         again = shutil.copytree(folder_of(base, number), os.path.join(room, "servable"), copy_function=_link)
-        return into_place(again, base)
+        return into_place(again, base, new)
     finally:
         shutil.rmtree(room)
 
