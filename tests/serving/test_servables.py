@@ -67,6 +67,11 @@ def test_each_has_its_signatures_and_a_warm_up_of_each(exported, name):
     assert bool([op for op in ops if ">" in op]) == (name == "ulim")
 
 
+def plain(array: np.ndarray) -> list:
+    """For JSON."""
+    return (array.astype("U") if array.dtype == object else array).tolist()
+
+
 def test_the_others_answer_as_ulim_does_where_scann_cannot_be_imported(exported):
     """In a fresh process with nothing of this project. Items in another order would be ties."""
     folder = exported[0]
@@ -79,20 +84,22 @@ def test_the_others_answer_as_ulim_does_where_scann_cannot_be_imported(exported)
         import numpy as np
         import tensorflow as tf
         folder, asked = json.loads(sys.stdin.read())
+
+        def plain(array):
+            return (array.astype("U") if array.dtype == object else array).tolist()
+
         answers = {}
         for name in ("ulim_gpu", "ulim_encoder"):
             loaded = tf.saved_model.load(f"{folder}/{name}")
             answers[name] = {
-                signature: {alias: value.numpy().astype("U" if value.dtype == tf.string else None).tolist()
-                            for alias, value in answer(**{
-                                alias: tf.constant(values, answer.structured_input_signature[1][alias].dtype, shape)
-                                for alias, (values, shape) in asked[signature].items()}).items()}
+                signature: {alias: plain(value.numpy()) for alias, value in answer(**{
+                    alias: tf.constant(values, answer.structured_input_signature[1][alias].dtype, shape)
+                    for alias, (values, shape) in asked[signature].items()}).items()}
                 for signature, answer in loaded.signatures.items()}
         assert not [name for name in sys.modules if name.split(".")[0] in ("ulim_tf", "serving", "scann_ops")]
         print(json.dumps(answers))
     """)
-    sent = {signature: {alias: (values.numpy().astype("U" if values.dtype == tf.string else None).tolist(),
-                                values.shape.as_list()) for alias, values in inputs.items()}
+    sent = {signature: {alias: (plain(values.numpy()), values.shape.as_list()) for alias, values in inputs.items()}
             for signature, inputs in asked.items()}
     output = subprocess.run([sys.executable, "-I", "-c", program], input=json.dumps([str(folder), sent]), check=True,
                             capture_output=True, text=True).stdout
@@ -106,7 +113,7 @@ def test_the_others_answer_as_ulim_does_where_scann_cannot_be_imported(exported)
                 if here[alias].dtype == np.float32:
                     np.testing.assert_allclose(values, here[alias], rtol=1e-3, atol=1e-5, err_msg=alias)
                 else:
-                    assert values == (here[alias].astype("U") if here[alias].dtype == object else here[alias]).tolist()
+                    assert values == plain(here[alias])
 
 
 def test_batching_parameters_are_those_of_tensorflow_serving(exported):
