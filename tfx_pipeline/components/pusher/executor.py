@@ -1,5 +1,6 @@
 """A Pusher whose readers never see half a version, and which keeps some of them."""
 
+import contextlib
 import os
 import shutil
 from typing import Any
@@ -8,19 +9,24 @@ from tfx import types
 from tfx.components.pusher import executor
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import json_utils, proto_utils
+from tfx.utils import io_utils, json_utils, proto_utils
 
+from serving.contract import MODEL_NAME
+from tfx_pipeline import servables
 from tfx_pipeline.components.pusher import versions
 
 VERSIONS_KEPT = "versions_kept"
 
+_PUSHED, _PUSHED_VERSION = "pushed", "pushed_version"  # of the artifact, as TFX's executor names them
+
 
 class Executor(executor.Executor):
-    """Copies the model beside its destination, renames it into place and removes the oldest versions.
+    """Copies servables beside their destinations, renames them into place and removes the oldest versions.
 
-    The executor it extends copies file by file into the version folder, where an interruption leaves half of one. A URI
-    is left to it: an object store can neither rename nor lock. Two pushes at once to a URI are two versions, unless
-    they begin in the same second: then one of them is left out, or both write the same files.
+    The executor it extends copies `ulim` file by file into the version folder, where an interruption leaves half of
+    one. A URI is left to it: an object store can neither rename nor lock. Two pushes at once to a URI are two versions,
+    unless they begin in the same second: then one of them is left out, or both write the same files. The other
+    servables follow, under the same number.
     """
 
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
@@ -29,22 +35,39 @@ class Executor(executor.Executor):
         destination = proto_utils.json_to_proto(
             exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], pusher_pb2.PushDestination())
         base = destination.filesystem.base_directory
-        if "://" in base:
-            super().Do(input_dict, output_dict, exec_properties)
-            return
-        with versions.changed_alone(base):
-            self._push(input_dict, output_dict, exec_properties, destination, base)
+        local = "://" not in base
+        with versions.changed_alone(base) if local else contextlib.nullcontext():
+            if local:
+                destination.filesystem.base_directory = versions.make_room(base)
+            super().Do(input_dict, output_dict, {
+                **exec_properties,
+                standard_component_specs.PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination)})
+            kept = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])[VERSIONS_KEPT]
+            pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+            if local:
+                self._into_place(destination.filesystem.base_directory, base, kept, pushed)
+            if pushed.get_int_custom_property(_PUSHED):
+                found = servables.found(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY]))
+                del found[MODEL_NAME]
+                _push_others(found, base, int(pushed.get_string_custom_property(_PUSHED_VERSION)), kept, local)
 
-    def _push(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
-              exec_properties: dict[str, Any], destination: pusher_pb2.PushDestination, base: str) -> None:
-        room = versions.make_room(base)
-        destination.filesystem.base_directory = room
-        super().Do(input_dict, output_dict, {
-            **exec_properties, standard_component_specs.PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination)})
+    def _into_place(self, room: str, base: str, kept: int, pushed: types.Artifact) -> None:
         for name in os.listdir(room):  # none, if a blessing is missing
             final = versions.into_place(os.path.join(room, name), base)
-            pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
             self._MarkPushed(pushed, pushed_destination=final, pushed_version=os.path.basename(final))
-            custom = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
-            versions.keep(base, custom[VERSIONS_KEPT])
+            versions.keep(base, kept)
         shutil.rmtree(room)
+
+
+def _push_others(folders: dict[str, str], base: str, version: int, kept: int, local: bool) -> None:
+    for name, folder in folders.items():
+        its_base = versions.base_of(name, base)
+        if not local:
+            io_utils.copy_dir(folder, os.path.join(its_base, str(version)))
+            continue
+        with versions.changed_alone(its_base):
+            room = versions.make_room(its_base)
+            io_utils.copy_dir(folder, os.path.join(room, name))
+            versions.into_place(os.path.join(room, name), its_base, version)
+            os.rmdir(room)
+            versions.keep(its_base, kept)

@@ -2,6 +2,8 @@
 
 A version is a folder with a number for its name, and a server serves the highest. Whatever is made or removed has
 another name meanwhile, and changes it in one step. Of those who change the folder, one does so at a time.
+
+`ulim` and the other servables of a run have a base path each, one beside the other, and versions of the same numbers.
 """
 
 import contextlib
@@ -21,6 +23,11 @@ def numbers(base: str) -> list[int]:
     """The versions in a model base path, the highest first; none of a folder that does not exist."""
     names = os.listdir(base) if os.path.isdir(base) else []
     return sorted((int(name) for name in names if name.isascii() and name.isdecimal()), reverse=True)
+
+
+def base_of(name: str, base: str) -> str:
+    """The model base path of another servable, beside that of `ulim`."""
+    return os.path.join(os.path.dirname(base.rstrip("/")), name)
 
 
 def folder_of(base: str, number: int) -> str:
@@ -56,13 +63,19 @@ def make_room(base: str) -> str:
     return tempfile.mkdtemp(prefix=_UNFINISHED, dir=base)
 
 
-def into_place(folder: str, base: str) -> str:
-    """Makes a finished folder the newest version: its number is the time, or the next after those that are there.
+def into_place(folder: str, base: str, number: int | None = None) -> str:
+    """Makes a finished folder the newest version.
+
+    Args:
+        folder: on the file system of the base path.
+        base: model base path.
+        number: of the version; None is the time. Where that is not the highest, it is the next after those that are
+            there.
 
     Returns:
         the version folder.
     """
-    final = folder_of(base, max([int(time.time()), *(1 + one for one in numbers(base))]))
+    final = folder_of(base, max([number or int(time.time()), *(1 + one for one in numbers(base))]))
     os.rename(folder, final)
     return final
 
@@ -81,13 +94,14 @@ def keep(base: str, count: int) -> list[int]:
     return gone
 
 
-def push(servable: str, base: str, kept: int) -> str:
+def push(servable: str, base: str, kept: int, number: int | None = None) -> str:
     """Moves the folder of a servable into a model base path, as its newest version, and removes the oldest.
 
     Args:
         servable: folder of a SavedModel.
         base: model base path.
         kept: versions that stay, with the new one.
+        number: as of `into_place`.
 
     Returns:
         the version folder.
@@ -95,14 +109,19 @@ def push(servable: str, base: str, kept: int) -> str:
     with changed_alone(base):
         room = make_room(base)
         moved = shutil.move(servable, os.path.join(room, "servable"))  # a copy where they are on two file systems
-        final = into_place(moved, base)
+        final = into_place(moved, base, number)
         os.rmdir(room)
         keep(base, kept)
     return final
 
 
-def publish_again(base: str, number: int) -> str:
+def publish_again(base: str, number: int, new: int | None = None) -> str:
     """Makes a version the newest one, under a new number; the old one stays, and both share their files.
+
+    Args:
+        base: model base path.
+        number: of the version.
+        new: number, as of `into_place`.
 
     Returns:
         the new version folder.
@@ -114,7 +133,7 @@ def publish_again(base: str, number: int) -> str:
         room = make_room(base)
         try:
             again = shutil.copytree(folder_of(base, number), os.path.join(room, "servable"), copy_function=_link)
-            return into_place(again, base)
+            return into_place(again, base, new)
         finally:
             shutil.rmtree(room)
 
