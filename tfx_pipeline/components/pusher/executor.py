@@ -42,14 +42,15 @@ class Executor(executor.Executor):
             super().Do(input_dict, output_dict, {
                 **exec_properties,
                 standard_component_specs.PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination)})
-            kept = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])[VERSIONS_KEPT]
             pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+            kept = None
             if local:
+                kept = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])[VERSIONS_KEPT]
                 self._into_place(destination.filesystem.base_directory, base, kept, pushed)
             if pushed.get_int_custom_property(_PUSHED):
                 found = servables.found(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY]))
                 del found[MODEL_NAME]
-                _push_others(found, base, int(pushed.get_string_custom_property(_PUSHED_VERSION)), kept, local)
+                _push_others(found, base, int(pushed.get_string_custom_property(_PUSHED_VERSION)), kept)
 
     def _into_place(self, room: str, base: str, kept: int, pushed: types.Artifact) -> None:
         for name in os.listdir(room):  # none, if a blessing is missing
@@ -59,10 +60,10 @@ class Executor(executor.Executor):
         shutil.rmtree(room)
 
 
-def _push_others(folders: dict[str, str], base: str, version: int, kept: int, local: bool) -> None:
+def _push_others(folders: dict[str, str], base: str, version: int, kept: int | None) -> None:
     for name, folder in folders.items():
         its_base = versions.base_of(name, base)
-        if not local:
+        if kept is None:  # a URI, where nothing is renamed or removed
             io_utils.copy_dir(folder, os.path.join(its_base, str(version)))
             continue
         with versions.changed_alone(its_base):
