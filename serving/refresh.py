@@ -16,15 +16,16 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from serving import warmup
+from serving.cascade import Cascade
 from serving.client import History
-from serving.export import build_index, check_vocabularies
+from serving.export import build, check_vocabularies, furnish
 from serving.signatures import Servable
 from ulim_tf import features
 from ulim_tf.model import UlimModel
@@ -64,27 +65,28 @@ class Refreshed(NamedTuple):
     sha256: str  # of the weights, equal before and after
 
 
-def refresh_servable(model: UlimModel, vocabularies: Vocabularies, catalog: Catalog, directory: str,
-                     progress: Callable[[str], None] = lambda _: None,
-                     warmup_histories: Sequence[History] = ()) -> Refreshed:
-    """Embeds the items of a new catalogue, builds their index and exports a servable with the model's weights.
+def refresh_servables(model: UlimModel, vocabularies: Vocabularies, catalog: Catalog, directories: Mapping[str, str],
+                      progress: Callable[[str], None] = lambda _: None,
+                      warmup_histories: Sequence[History] = ()) -> Refreshed:
+    """Embeds the items of a new catalogue, builds their indices and exports servables with the model's weights.
 
     Args:
         model: as training left it.
         vocabularies: that it was trained with.
         catalog: the items to answer with; with content if the model reads it.
-        directory: where saved_model.pb goes; must not exist.
+        directories: as of `export_servables`; none may exist.
         progress: is told what begins.
-        warmup_histories: as of `export_servable`.
+        warmup_histories: as of `export_servables`.
 
     Raises:
-        ValueError: the directory exists, the catalogue is empty or has no content where the model reads some, more than
-            5 % of its items cannot be placed, or as `export_servable`.
-        RuntimeError: the weights in the written servable are not the model's. As after any error, nothing is left in
-            the directory.
+        ValueError: a directory exists, the catalogue is empty or has no content where the model reads some, more than
+            5 % of its items cannot be placed, or as `export_servables`.
+        RuntimeError: the weights in a written servable are not the model's. As after any error, nothing is left in the
+            directories.
     """
-    if tf.io.gfile.exists(directory):
-        raise ValueError(f"directory must not exist yet, got {directory!r}. Name a new one: what is served stays as it "
+    there = [directory for directory in directories.values() if tf.io.gfile.exists(directory)]
+    if there:
+        raise ValueError(f"directory must not exist yet, got {there[0]!r}. Name a new one: what is served stays as it "
                          "is.")
     check_vocabularies(model, vocabularies.item, vocabularies.category, vocabularies.profile)
     progress("placing the items of the catalogue")
@@ -93,24 +95,29 @@ def refresh_servable(model: UlimModel, vocabularies: Vocabularies, catalog: Cata
     item, category, content = placed.candidates, placed.item_category, placed.item_content
     bias = model.biases(category)
     # From the trained tables: the new model, with its own, is made once the index needs no more room to build.
-    index, normalizer, _ = build_index(model, item, category[item], lambda some: model.embedding.candidate_elsewhere(
-        some, bias[some], category[some], None if content is None else content[some]), progress)
-    progress("saving the servable")
+    other = None
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            items = os.path.join(folder, os.path.basename(vocabularies.item))
-            _append(vocabularies.item, placed.new_ids, items)
-            Servable(model.with_catalog(category, content), index, normalizer, item, items, vocabularies.category,
-                     vocabularies.profile).save(directory)
-        warmup.write(directory, warmup_histories or warmup.make(vocabularies.item, model.settings))
-        progress("checking the weights that were written")
-        written = tf.train.load_checkpoint(os.path.join(directory, "variables", "variables"))
-        after = _sha256(model, lambda place: written.get_tensor(f"weights/{place}/.ATTRIBUTES/VARIABLE_VALUE"))
-        if after != before:
-            raise RuntimeError(f"the weights in the new servable must be those of the model, sha256 {before}, but are "
-                               f"{after}. It was removed; this is a fault of the program, please report it.")
+        for name, directory, built in build(
+                model, directories, item, category[item], lambda some: model.embedding.candidate_elsewhere(
+                    some, bias[some], category[some], None if content is None else content[some]), progress):
+            progress(f"saving {name}")
+            other = other or model.with_catalog(category, content)
+            cascade = built and Cascade(other, built.index, built.normalizer, item)
+            with tempfile.TemporaryDirectory() as folder:
+                items = os.path.join(folder, os.path.basename(vocabularies.item))
+                _append(vocabularies.item, placed.new_ids, items)
+                Servable(other, cascade, items, vocabularies.category, vocabularies.profile).save(directory)
+            furnish(directory, name, other, vocabularies.item, len(item), built and built.quality, warmup_histories,
+                    {"Catalogue": f"of {time.strftime('%Y-%m-%d')}, after training"})
+            progress("checking the weights that were written")
+            written = tf.train.load_checkpoint(os.path.join(directory, "variables", "variables"))
+            after = _sha256(model, lambda place, written=written: written.get_tensor(
+                f"weights/{place}/.ATTRIBUTES/VARIABLE_VALUE"))
+            if after != before:
+                raise RuntimeError(f"the weights in the new servable must be those of the model, sha256 {before}, but "
+                                   f"are {after}. It was removed; this is a fault of the program, please report it.")
     except BaseException:
-        if tf.io.gfile.exists(directory):
+        for directory in filter(tf.io.gfile.exists, directories.values()):
             tf.io.gfile.rmtree(directory)
         raise
     return placed.report._replace(sha256=before)

@@ -2,137 +2,118 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
-from typing import NamedTuple
-
-import numpy as np
 import tensorflow as tf
 
 from serving import contract
+from serving.cascade import Cascade, Categories, Filters, User, choose, interests
+from serving.explanation import explain
 from ulim_tf import features, history
-from ulim_tf.model import UlimModel
-from ulim_tf.retrieval.backfill import Backfill
+from ulim_tf.model import LongInterests, UlimModel
 from ulim_tf.retrieval.candidates import NO_ITEM
-from ulim_tf.retrieval.index import CategoryIndex
-from ulim_tf.retrieval.merge import merge
-from ulim_tf.retrieval.normalizer import CategoryNormalizer
-
-_REQUEST = (
-    tf.TensorSpec([None, None], tf.string, contract.ITEM_ID),
-    tf.TensorSpec([None, None], tf.int64, contract.TIMESTAMP),
-    tf.TensorSpec([None], tf.int32, contract.LENGTH),
-    tf.TensorSpec([None], tf.int64, contract.NOW),
-)
-_TYPES = tf.TensorSpec([None, None], tf.string, contract.EVENT_TYPE)
-
-
-class _User(NamedTuple):
-    """What every signature needs of a request."""
-
-    sent: tf.Tensor  # int64 [B, L], every item of the request, however old; NO_ITEM in padding
-    events: history.Events
-    rows: history.CategoryRows
-    short: tf.Tensor  # q, [B, D]
-    category: tf.Tensor  # int64 [B, K], most probable first
-    probability: tf.Tensor  # [B, K]
-    copied: tf.Tensor  # [B, K]
+from ulim_tf.retrieval.merge import Ranked
 
 
 class Servable:
-    """A trained model, its index and its vocabularies, as SavedModel signatures.
+    """A trained model, its vocabularies and maybe what searches its items, as SavedModel signatures.
 
     Args:
         model: trained, with its catalogue set.
-        index: over the candidates' vectors.
-        normalizer: over the same vectors.
-        candidates: int64 [n], ascending, the items that may be answered; what else the model knows is read in histories
-            only.
+        cascade: of the same model; without one, the signatures are those that answer no items.
         item_vocabulary: text file, line i (from 1) is the id of item i.
         category_vocabulary: the same for categories.
         profile_vocabulary: the same for the tokens of users' profiles; None if the model reads none.
     """
 
-    def __init__(self, model: UlimModel, index: CategoryIndex, normalizer: CategoryNormalizer,
-                 candidates: np.ndarray, item_vocabulary: str, category_vocabulary: str,
+    def __init__(self, model: UlimModel, cascade: Cascade | None, item_vocabulary: str, category_vocabulary: str,
                  profile_vocabulary: str | None):
-        self._model, self._index, self._normalizer = model, index, normalizer
-        self._backfill = Backfill(candidates, model.embedding.item_category, model.settings.retrieval.category_cap)
+        self._model, self._cascade = model, cascade
         self._item_of_id = _number_of_line(item_vocabulary)
         self._id_of_item = _Lines(item_vocabulary)
+        self._category_of_id = _number_of_line(category_vocabulary)
         self._id_of_category = _Lines(category_vocabulary)
         self._token_of_profile = _number_of_line(profile_vocabulary) if profile_vocabulary else None
         types = model.settings.features.event_types
-        request = [*_REQUEST, *([_TYPES] if types else []), *(
-            tf.TensorSpec([None], tf.string, contract.PROFILE + column)
-            for column in model.settings.features.user_profile)]
         self._number_of_type = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(
             list(types), tf.range(1, len(types) + 1, dtype=tf.int64)), features.UNKNOWN) if types else None
-        self._recommend, self._predict_category = (
-            tf.function(answer, autograph=False).get_concrete_function(**{spec.name: spec for spec in request})
-            for answer in (self.recommend, self.predict_category))
+        answers = {contract.SIGNATURE_PREDICT_CATEGORY: self.predict_category,
+                   contract.SIGNATURE_ENCODE_USER: self.encode_user, contract.SIGNATURE_ENCODE_ITEM: self.encode_item}
+        if cascade:
+            answers |= {contract.SIGNATURE_RECOMMEND: self.recommend, contract.SIGNATURE_RETRIEVE: self.retrieve,
+                        contract.SIGNATURE_EXPLAIN: self.explain}
+        self._signatures = {name: tf.function(answer, autograph=False).get_concrete_function(**{
+            alias: tf.TensorSpec([None] * len(of.axes), of.dtype, alias)
+            for alias, of in contract.inputs(name, bool(types), model.settings.features.user_profile).items()})
+            for name, answer in answers.items()}
 
     def save(self, directory: str) -> None:
         """Writes the SavedModel: the signatures and the variables, tables and index they read, nothing else."""
         held = tf.Module(name="servable")
         # The variables alone: a Keras model saved as such would bring its training graph along.
-        held.weights = self._model.inference_variables
-        held.index, held.normalizer, held.backfill = self._index, self._normalizer, self._backfill
-        held.tables = [table for table in (self._item_of_id, self._id_of_item, self._id_of_category,
-                                           self._number_of_type, self._token_of_profile) if table]
-        tf.saved_model.save(held, directory, signatures={
-            contract.SIGNATURE_RECOMMEND: self._recommend,
-            contract.SIGNATURE_PREDICT_CATEGORY: self._predict_category,
-        })
+        held.weights, held.cascade = self._model.inference_variables, self._cascade
+        held.tables = [table for table in (
+            self._item_of_id, self._id_of_item, self._category_of_id, self._id_of_category, self._number_of_type,
+            self._token_of_profile) if table]
+        tf.saved_model.save(held, directory, signatures=self._signatures)
 
     def recommend(self, **request: tf.Tensor) -> dict[str, tf.Tensor]:
         """`serving_default` of the contract."""
         user = self._read(request)
-        config = self._model.settings
-        subsequences = history.subsequences(user.events, user.rows, user.category, config.history)
-        long = self._model.long_interests(user.short, user.category, subsequences)
-        k = min(config.retrieval.per_category, self._index.items)
-        vector, category = tf.reshape(long.vector, [-1, config.model.width + 1]), tf.reshape(user.category, [-1])
-        item, score = self._index.search(vector, category, k)
-        log_sum = self._normalizer.log_sum(vector, category, score)  # of all items, whatever may be answered
-        excluded = None
-        if config.retrieval.exclude_seen:
-            excluded = user.sent
-            item, score = self._index.search(vector, category, k, excluded)
-        by_category = tf.concat([tf.shape(user.category), [k]], axis=0)
-        short_item, short_score = self._index.search_all(self._model.short_vector(user.short),
-                                                         min(config.retrieval.short_term, self._index.items))
-        copied_item = tf.where(self._index.holds(long.item), long.item, NO_ITEM)  # no longer there: no copy
-        copied = tf.reshape(user.probability * long.gate, [-1])
-        ranked = merge(
-            rule=config.retrieval.merge, quota_exponent=config.retrieval.quota_exponent, probability=user.probability,
-            copied_item=_by_user(copied_item, long.owner, user.category, NO_ITEM),
-            copied_probability=_by_user(tf.gather(copied, long.owner) * long.attention, long.owner, user.category, 0.0),
-            copied_column=_by_user(long.owner % tf.shape(user.category, tf.int64)[1], long.owner, user.category, 0),
-            long_item=tf.reshape(item, by_category), long_score=tf.reshape(score, by_category),
-            long_log_sum=tf.reshape(log_sum, tf.shape(user.category)),
-            generated_probability=user.probability * (1.0 - long.gate), short_item=short_item, short_score=short_score,
-            short_share=config.retrieval.short_share, temperature=config.loss.temperature,
-            item_category=self._model.embedding.item_category,
-            backfill=self._backfill.candidates(config.retrieval.results, excluded), results=config.retrieval.results,
-            category_cap=config.retrieval.category_cap, diversity=config.retrieval.diversity, excluded=excluded)
-        return {
-            contract.ITEM_ID: self._id_of_item.lookup(ranked.item),
-            contract.SCORE: ranked.score,
-            contract.CATEGORY_ID: self._id_of_category.lookup(
-                tf.gather(self._model.embedding.item_category, ranked.item)),
-            contract.CHANNEL: ranked.channel,
-            contract.COUNT: ranked.count,
+        filters = Filters(user.sent if self._model.settings.retrieval.exclude_seen else None)
+        return self._items(self._rank(user, filters)[0])
+
+    def retrieve(self, **request: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`retrieve` of the contract."""
+        user = self._read(request)
+        return self._items(self._rank(user, self._filters(request, user.sent))[0])
+
+    def explain(self, **request: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`explain` of the contract."""
+        user = self._read(request)
+        ranked, categories, long = self._rank(user, self._filters(request, user.sent))
+        why = explain(user, categories, long, tf.gather(self._model.embedding.item_category, ranked.item),
+                      self._model.settings.history)
+        return self._items(ranked) | {
+            contract.COPIED: why.copied,
+            contract.GENERATED: why.generated,
+            contract.EVENT_ITEM_ID: self._id_of_item.lookup(why.item),
+            contract.EVENT_TIMESTAMP: why.timestamp,
+            contract.EVENT_WEIGHT: why.weight,
         }
 
     def predict_category(self, **request: tf.Tensor) -> dict[str, tf.Tensor]:
         """`predict_category` of the contract."""
         user = self._read(request)
+        category, probability = self._choose(user)
+        copied = tf.gather(user.prediction.copied, category, batch_dims=1)
         return {
-            contract.CATEGORY_ID: self._id_of_category.lookup(user.category),
-            contract.PROBABILITY: user.probability,
-            contract.COPY_SHARE: tf.math.divide_no_nan(user.copied, user.probability),
+            contract.CATEGORY_ID: self._id_of_category.lookup(category),
+            contract.PROBABILITY: probability,
+            contract.COPY_SHARE: tf.math.divide_no_nan(copied, probability),
         }
 
-    def _read(self, request: dict[str, tf.Tensor]) -> _User:
+    def encode_user(self, **request: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`encode_user` of the contract."""
+        user = self._read(request)
+        categories = self._choose(user)
+        return {
+            contract.INTEREST: user.short,
+            contract.SHORT_VECTOR: self._model.short_vector(user.short),
+            contract.CATEGORY_ID: self._id_of_category.lookup(categories.category),
+            contract.PROBABILITY: categories.probability,
+            contract.LONG_VECTOR: interests(self._model, user, categories).vector,
+        }
+
+    def encode_item(self, **request: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`encode_item` of the contract."""
+        item = self._item_of_id.lookup(request[contract.ITEM_ID]) + 1
+        known = item != features.UNKNOWN
+        return {
+            contract.VECTOR: tf.where(known[:, None], self._model.embedding.candidate(item), 0.0),
+            contract.CATEGORY_ID: self._id_of_category.lookup(tf.gather(self._model.embedding.item_category, item)),
+            contract.KNOWN: known,
+        }
+
+    def _read(self, request: dict[str, tf.Tensor]) -> User:
         config, length = self._model.settings, request[contract.LENGTH]
         item = self._item_of_id.lookup(request[contract.ITEM_ID]) + 1
         types = (self._number_of_type.lookup(request[contract.EVENT_TYPE])
@@ -147,19 +128,52 @@ class Servable:
                       for column in config.features.user_profile]
             moments[history.PROFILE] = self._token_of_profile.lookup(tf.stack(tokens, axis=1)) + 1
         short = self._model.short_interest(moments)
-        prediction = self._model.predict_categories(short, moments)
-        # The unknown category, index 0, is not among those to choose from.
-        known = prediction.probability[:, 1:]
-        probability, place = tf.math.top_k(known, min(config.retrieval.categories, self._model.categories))
-        category = tf.cast(place, tf.int64) + 1
-        return _User(sent, events, rows, short, category, probability,
-                     tf.gather(prediction.copied, category, batch_dims=1))
+        return User(sent, events, rows, short, self._model.predict_categories(short, moments))
+
+    def _filters(self, request: dict[str, tf.Tensor], sent: tf.Tensor) -> Filters:
+        def numbers(table: tf.lookup.StaticHashTable, alias: str, length: str) -> tf.Tensor:
+            number = table.lookup(request[alias]) + 1
+            return tf.where(tf.sequence_mask(request[length], tf.shape(number)[1]), number, NO_ITEM)
+
+        config = self._model.settings.retrieval
+        item = numbers(self._item_of_id, contract.EXCLUDE_ITEM_ID, contract.EXCLUDE_ITEM_ID_LENGTH)
+        allow = numbers(self._category_of_id, contract.ALLOW_CATEGORY_ID, contract.ALLOW_CATEGORY_ID_LENGTH)
+        deny = numbers(self._category_of_id, contract.DENY_CATEGORY_ID, contract.DENY_CATEGORY_ID_LENGTH)
+        seen = request[contract.EXCLUDE_SEEN] | config.exclude_seen
+        # A history is wide: where nobody's is excluded, nothing of it is looked at.
+        sent = tf.where(seen[:, None], sent, NO_ITEM)[:, :tf.where(tf.reduce_any(seen), tf.shape(sent)[1], 0)]
+        columns = self._model.categories + 1
+        all_allowed = tf.reduce_all(allow == NO_ITEM, axis=1, keepdims=True)
+        limit = request[contract.LIMIT]
+        return Filters(tf.concat([sent, item], axis=1),
+                       (_listed(allow, columns) | all_allowed) & ~_listed(deny, columns),
+                       tf.where(limit > 0, limit, config.results))
+
+    def _choose(self, user: User, allowed: tf.Tensor | None = None) -> Categories:
+        return choose(user.prediction, min(self._model.settings.retrieval.categories, self._model.categories), allowed)
+
+    def _rank(self, user: User, filters: Filters) -> tuple[Ranked, Categories, LongInterests]:
+        categories = self._choose(user, filters.allowed)
+        long = interests(self._model, user, categories)
+        return self._cascade.rank(user, categories, long, filters), categories, long
+
+    def _items(self, ranked: Ranked) -> dict[str, tf.Tensor]:
+        return {
+            contract.ITEM_ID: self._id_of_item.lookup(ranked.item),
+            contract.SCORE: ranked.score,
+            contract.CATEGORY_ID: self._id_of_category.lookup(
+                tf.gather(self._model.embedding.item_category, ranked.item)),
+            contract.CHANNEL: ranked.channel,
+            contract.COUNT: ranked.count,
+        }
 
 
-def _by_user(values: tf.Tensor, owner: tf.Tensor, category: tf.Tensor, padding: float) -> tf.Tensor:
-    """Values [n] of the events of B * K subsequences -> [B, n'], each user's in a row."""
-    users, categories = tf.unstack(tf.shape(category, out_type=tf.int64))
-    return tf.RaggedTensor.from_value_rowids(values, owner // categories, users).to_tensor(padding)
+def _listed(number: tf.Tensor, columns: int) -> tf.Tensor:
+    """Which of 0..columns - 1 stand in each row: int64 [B, n] -> bool [B, columns]. NO_ITEM is none of them."""
+    row = tf.broadcast_to(tf.range(tf.shape(number, tf.int64)[0])[:, None], tf.shape(number))
+    place = tf.stack([row, tf.where(number != NO_ITEM, number, columns)], axis=-1)
+    shape = tf.stack([tf.shape(number, tf.int64)[0], columns + 1])
+    return tf.scatter_nd(place, tf.ones_like(number, tf.int32), shape)[:, :columns] > 0
 
 
 def _number_of_line(file: str) -> tf.lookup.StaticHashTable:

@@ -15,8 +15,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving import contract
-from serving.client import History, predict_request
-from serving.client.messages import PredictionLog
+from serving.client import Filters, History, encode_items_request, predict_request
+from serving.client.messages import PredictionLog, PredictRequest
 from ulim_tf.config import UlimConfig
 from ulim_tf.sequences import DAY_SECONDS
 
@@ -66,21 +66,30 @@ def newest(history: History, count: int) -> History:
         event_types=None if history.event_types is None else history.event_types[start:])
 
 
-def write(directory: str, histories: Sequence[History]) -> None:
+def write(directory: str, signatures: Sequence[str], histories: Sequence[History]) -> None:
     """Adds requests to a servable: to each signature one for each history, and one for all of them together.
 
     Args:
         directory: of the SavedModel.
+        signatures: its own, by their names in the contract.
         histories: at least one.
     """
     file = os.path.join(directory, FILE)
     tf.io.gfile.makedirs(os.path.dirname(file))
     with tf.io.TFRecordWriter(file) as writer:
-        for signature in contract.OUTPUTS:
+        for signature in signatures:
             for asked in (*([one] for one in histories), histories):
                 log = PredictionLog()
-                log.predict_log.request.CopyFrom(predict_request(asked, signature))
+                log.predict_log.request.CopyFrom(_request(asked, signature))
                 writer.write(log.SerializeToString())
+
+
+def _request(histories: Sequence[History], signature: str) -> PredictRequest:
+    """Asks about histories, or about their newest items; filters let through what was not bought before."""
+    if signature == contract.SIGNATURE_ENCODE_ITEM:
+        return encode_items_request([history.item_ids[-1] if history.item_ids else "" for history in histories])
+    return predict_request(histories, signature, filters=[
+        Filters(exclude_items=history.item_ids[-1:], exclude_seen=True) for history in histories])
 
 
 def read(directory: str) -> list[predict_pb2.PredictRequest]:

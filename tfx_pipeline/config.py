@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from serving.contract import MODEL_NAME, SERVABLES
 from ulim_tf.config import Section, UlimConfig, setting
 
 
@@ -73,6 +74,16 @@ class PushConfig(Section):
     latency_budget_ms: float = setting(250.0, "what a warm-up request of one user may take, median of repetitions",
                                        low=0.001)
     versions_kept: int = setting(5, "newest versions that stay in the model base path, for rollback", low=1)
+    servables: tuple[str, ...] = setting((MODEL_NAME,), "what is exported, checked and pushed: ulim always; ulim_gpu, "
+                                         "of TensorFlow's own ops, for any server and its GPUs; ulim_encoder, without "
+                                         "items, for a vector store of another kind")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = [one for one in self.servables if one not in SERVABLES]
+        if unknown or MODEL_NAME not in self.servables:
+            raise ValueError(f"PushConfig.servables must be {MODEL_NAME} and maybe others of {', '.join(SERVABLES)}, "
+                             f"got {list(self.servables)}. Write for example [{', '.join(SERVABLES)}].")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -87,7 +87,8 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         custom_config={section.name: dataclasses.asdict(getattr(config, section.name))
                        for section in dataclasses.fields(settings.UlimConfig)})
 
-    index_builder = IndexBuilder(trainer.outputs["model"], transform.outputs["transform_graph"], examples)
+    index_builder = IndexBuilder(trainer.outputs["model"], transform.outputs["transform_graph"], examples,
+                                 config.serving.servables)
     servable = index_builder.outputs["servable"]
 
     last_blessed = _blessed("Resolver.last_blessed", before=servable if pinned else None)

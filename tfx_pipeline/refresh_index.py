@@ -1,9 +1,10 @@
 """A new catalogue into service without training: `python -m tfx_pipeline.refresh_index --workdir DIR --catalog FILE`.
 
 Takes the newest model that `run_local` trained in DIR, embeds the items of the catalogue, builds their index, validates
-the servable as the pipeline does and pushes it to DIR/serving/ulim/<version>/. New items come back at once, items that
-are gone never; the encoder's weights stay as they are, which is checked. Malformed rows are listed in
-DIR/rejected/refresh.csv. What was read, found and pushed is recorded in the ML Metadata of DIR.
+the servable as the pipeline does and pushes it to DIR/serving/ulim/<version>/, and what else `serving.servables` names
+beside it. New items come back at once, items that are gone never; the encoder's weights stay as they are, which is
+checked. Malformed rows are listed in DIR/rejected/refresh.csv. What was read, found and pushed is recorded in the ML
+Metadata of DIR.
 """
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
@@ -27,10 +28,10 @@ from tfx.utils import path_utils
 
 from serving import warmup
 from serving.histories import read_users
-from serving.refresh import Catalog, Refreshed, Vocabularies, refresh_servable
+from serving.refresh import Catalog, Refreshed, Vocabularies, refresh_servables
 from tfx_pipeline import reading, run_summary
 from tfx_pipeline.beam_transforms import REJECTED_HEADER
-from tfx_pipeline.components.pusher.versions import push
+from tfx_pipeline.components.pusher.versions import base_of, push
 from tfx_pipeline.components.servable_validator import validation
 from tfx_pipeline.components.servable_validator.executor import mark
 from tfx_pipeline.config import PipelineConfig
@@ -70,9 +71,9 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
         progress: is told what begins.
 
     Raises:
-        ValueError: there is no trained model in `workdir`, the catalogue cannot be read, or as `refresh_servable`.
+        ValueError: there is no trained model in `workdir`, the catalogue cannot be read, or as `refresh_servables`.
             Nothing was pushed.
-        RuntimeError: as `refresh_servable`. Nothing was pushed.
+        RuntimeError: as `refresh_servables`. Nothing was pushed.
     """
     workdir = workdir.absolute()
     outputs = _trained(workdir)
@@ -86,19 +87,22 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
     read = {name: outputs[name] for name in ("model", "transform_graph", "examples")}
     with (recorded(metadata_connection(workdir), read, {"catalog": os.path.abspath(catalog)}) as made,
           tempfile.TemporaryDirectory(prefix=".refresh-", dir=workdir) as folder):
-        servable = f"{folder}/servable"
-        report = refresh_servable(
+        folders = {name: f"{folder}/{name}" for name in config.serving.servables}
+        report = refresh_servables(
             model, Vocabularies(*(vocabularies.vocabulary_file_by_name(name) for name in (
                 features.ITEM_VOCABULARY, features.CATEGORY_VOCABULARY, features.CONTENT_VOCABULARY,
-                features.PROFILE_VOCABULARY))), rows, servable, progress,
+                features.PROFILE_VOCABULARY))), rows, folders, progress,
             warmup.choose(user.history for user in read_users(held_out, model.settings.features)))
-        found = validation.validate(servable, model.settings.features,
-                                    dict(zip(rows.item_id, rows.category_id)).items(), config.serving, progress)
+        found = validation.validate_all(folders, model.settings.features,
+                                        dict(zip(rows.item_id, rows.category_id)).items, config.serving, progress)
         made["blessing"] = _blessing(found, workdir / "pipeline" / "IndexRefresh" / "blessing")
         if not found.blessed:
             return Done(None, report, found)
-        version = push(servable, str(workdir / "serving" / NAME), config.serving.versions_kept)
+        base = str(workdir / "serving" / NAME)
+        version = push(folders.pop(NAME), base, config.serving.versions_kept)
         made["pushed_model"] = _pushed(version)
+        for name, servable in folders.items():
+            push(servable, base_of(name, base), config.serving.versions_kept, int(os.path.basename(version)))
     return Done(Path(version), report, found)
 
 

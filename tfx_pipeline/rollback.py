@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from serving.contract import MODEL_NAME
+from serving.contract import MODEL_NAME, SERVABLES
 from tfx_pipeline.components.pusher import versions
 
 _EXAMPLE = """examples:
@@ -22,7 +22,7 @@ _EXAMPLE = """examples:
 
 
 def rollback(base: Path, version: int | None = None) -> Path:
-    """Publishes an earlier version again, as the newest.
+    """Publishes an earlier version again, as the newest; that of the other servables with it, where there is one.
 
     Args:
         base: model base path.
@@ -52,7 +52,12 @@ def rollback(base: Path, version: int | None = None) -> Path:
                          "serving.versions_kept.")
     if versions.origin(str(base), version) == served:
         raise ValueError(f"--version must not be the one that is served, got {version}. Choose another of {listed}.")
-    return Path(versions.publish_again(str(base), version))
+    published = Path(versions.publish_again(str(base), version))
+    for name in SERVABLES:
+        its_base = versions.base_of(name, str(base))
+        if name != MODEL_NAME and version in versions.numbers(its_base):
+            versions.publish_again(its_base, version, int(published.name))
+    return published
 
 
 def table(base: Path) -> str:

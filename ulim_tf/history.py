@@ -159,14 +159,8 @@ def subsequences(events: Events, rows: CategoryRows, wanted: tf.Tensor, config: 
     Returns:
         The [B, K, M] and [B, K] tensors of the module's table.
     """
-    row = tf.searchsorted(rows.category, wanted, out_type=tf.int64)
-    in_range = row < tf.shape(rows.category, out_type=tf.int64)[1]
-    found = in_range & (_take(rows.category, row, in_range) == wanted)
-    end = _take(rows.end, row, found)
-    length = tf.minimum(end - _take(rows.start, row, found), config.subsequence)
-    steps = tf.range(config.subsequence, dtype=tf.int64)[None, None, :]
-    real = steps < length[:, :, None]
-    position = (end - length)[:, :, None] + steps
+    position, length = _of_subsequences(rows, wanted, config)
+    real = tf.sequence_mask(length, config.subsequence)
     types = {} if rows.type is None else {SUBSEQUENCE_TYPE: _take(rows.type, position, real)}
     return {
         **types,
@@ -174,6 +168,22 @@ def subsequences(events: Events, rows: CategoryRows, wanted: tf.Tensor, config: 
         SUBSEQUENCE_AGE: age(_take(rows.timestamp, position, real), events.now, real),
         SUBSEQUENCE_LENGTH: length,
     }
+
+
+def subsequence_timestamps(rows: CategoryRows, wanted: tf.Tensor, config: HistoryConfig) -> tf.Tensor:
+    """When the events of `subsequences` happened, unix seconds: int64 [B, K, M]."""
+    position, length = _of_subsequences(rows, wanted, config)
+    return _take(rows.timestamp, position, tf.sequence_mask(length, config.subsequence))
+
+
+def _of_subsequences(rows: CategoryRows, wanted: tf.Tensor, config: HistoryConfig) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where the events of each wanted category are in the category-major order [B, K, M], how many there are [B, K]."""
+    row = tf.searchsorted(rows.category, wanted, out_type=tf.int64)
+    in_range = row < tf.shape(rows.category, out_type=tf.int64)[1]
+    found = in_range & (_take(rows.category, row, in_range) == wanted)
+    end = _take(rows.end, row, found)
+    length = tf.minimum(end - _take(rows.start, row, found), config.subsequence)
+    return (end - length)[:, :, None] + tf.range(config.subsequence, dtype=tf.int64), length
 
 
 def _take(values: tf.Tensor, position: tf.Tensor, real: tf.Tensor) -> tf.Tensor:

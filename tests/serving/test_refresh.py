@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from serving import refresh
 from serving.export import export_servable
-from serving.refresh import Catalog, Vocabularies, refresh_servable
+from serving.refresh import Catalog, Vocabularies, refresh_servables
 from serving.signatures import Servable
 from tests.ulim_tf.examples import item_categories
 from ulim_tf import config as settings
@@ -80,7 +80,7 @@ KEPT = [f"item {one}" for one in range(1, ITEMS + 1) if one not in REMOVED]
 def refreshed(model, vocabularies, tmp_path_factory):
     """The report, the folder and its signatures, of the changed catalogue."""
     folder, told = tmp_path_factory.mktemp("refreshed") / "1", []
-    report = refresh_servable(model, vocabularies, catalog_of(CHANGED), str(folder), told.append)
+    report = refresh_servables(model, vocabularies, catalog_of(CHANGED), {"ulim": str(folder)}, told.append)
     assert told[0].startswith("placing") and told[-1].startswith("checking") and "embedding 38 items" in told
     loaded = tf.saved_model.load(str(folder))
     yield report, folder, loaded.signatures
@@ -102,7 +102,7 @@ def histories(users: int, seed: int) -> list[list[str]]:
 
 def test_the_same_catalogue_gives_the_same_answers(model, vocabularies, tmp_path):
     export_servable(model, vocabularies.item, vocabularies.category, str(tmp_path / "before"))
-    report = refresh_servable(model, vocabularies, catalog_of(WHOLE[::-1]), str(tmp_path / "after"))
+    report = refresh_servables(model, vocabularies, catalog_of(WHOLE[::-1]), {"ulim": str(tmp_path / "after")})
     assert report._replace(sha256="") == refresh.Refreshed(ITEMS, 0, 0, 0, 0, {}, 0, "")
     for name in ("serving_default", "predict_category"):
         before, after = (ask(tf.saved_model.load(str(tmp_path / one)).signatures, histories(8, 1), name)
@@ -135,7 +135,7 @@ def test_removed_items_fill_up_no_answer(vocabularies, tmp_path):
         "retrieval": {"categories": 1, "per_category": 1, "short_term": 1, "results": 8}}), ITEMS, CATEGORIES)
     model.set_catalog(ITEM_CATEGORY)
     catalog = catalog_of(row for row in WHOLE if row[0] in KEPT)
-    refresh_servable(model, vocabularies, catalog, str(tmp_path / "1"))
+    refresh_servables(model, vocabularies, catalog, {"ulim": str(tmp_path / "1")})
     answer = ask(tf.saved_model.load(str(tmp_path / "1")).signatures, [[]])
     filled = [one.decode() for one in answer["item_id"][0][answer["channel"][0] == 2]]
     assert len(filled) >= 6 and filled == [one for one in KEPT if one in filled]
@@ -207,13 +207,13 @@ def test_a_weight_that_changed_is_noticed_and_nothing_is_left(model, vocabularie
 
     monkeypatch.setattr(refresh, "Servable", servable_of_another)
     with pytest.raises(RuntimeError, match="the weights in the new servable must be those of the model, sha256"):
-        refresh_servable(model, vocabularies, catalog_of(WHOLE), str(tmp_path / "1"))
+        refresh_servables(model, vocabularies, catalog_of(WHOLE), {"ulim": str(tmp_path / "1")})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_category_may_lose_all_its_items(model, vocabularies, tmp_path):
-    refresh_servable(model, vocabularies, catalog_of(row for row in WHOLE if row[1] != "category 1"),
-                     str(tmp_path / "1"))
+    refresh_servables(model, vocabularies, catalog_of(row for row in WHOLE if row[1] != "category 1"),
+                      {"ulim": str(tmp_path / "1")})
     gone = [row[0] for row in WHOLE if row[1] == "category 1"]
     signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
     users = [gone, [], [*gone[:1], "item 12"]]
@@ -233,17 +233,17 @@ def test_a_category_may_lose_all_its_items(model, vocabularies, tmp_path):
 def test_wrong_catalogues_are_refused_and_leave_nothing(model, vocabularies, tmp_path, rows, message):
     catalog = catalog_of(rows) if rows else Catalog(*[np.zeros(0, object)] * 3)
     with pytest.raises(ValueError, match=message):
-        refresh_servable(model, vocabularies, catalog, str(tmp_path / "1"))
+        refresh_servables(model, vocabularies, catalog, {"ulim": str(tmp_path / "1")})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_content_that_the_model_reads_has_to_be_given(model, vocabularies, tmp_path):
     with pytest.raises(ValueError, match=r"catalog must have content, got none.*features.item_content: brand"):
-        refresh_servable(model, vocabularies, catalog_of(WHOLE)._replace(content=None), str(tmp_path / "1"))
+        refresh_servables(model, vocabularies, catalog_of(WHOLE)._replace(content=None), {"ulim": str(tmp_path / "1")})
 
 
 def test_what_is_there_is_not_overwritten(model, vocabularies, tmp_path):
     (tmp_path / "kept").write_text("as it was")
     with pytest.raises(ValueError, match="directory must not exist yet"):
-        refresh_servable(model, vocabularies, catalog_of(WHOLE), str(tmp_path))
+        refresh_servables(model, vocabularies, catalog_of(WHOLE), {"ulim": str(tmp_path)})
     assert (tmp_path / "kept").read_text() == "as it was"

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving import warmup
+from serving import contract, warmup
 from serving.client import History
 from ulim_tf import config as settings
 
@@ -40,14 +40,30 @@ def test_without_a_log_the_vocabulary_gives_the_items(tmp_path):
 
 
 def test_each_signature_is_asked_about_each_history_and_about_all_together(tmp_path):
-    warmup.write(str(tmp_path), [history(0), history(2)])
+    signatures = ["serving_default", "retrieve", "encode_item"]
+    warmup.write(str(tmp_path), signatures, [history(0), history(2)])
     records = [prediction_log_pb2.PredictionLog.FromString(record.numpy()) for record in tf.data.TFRecordDataset(
         str(tmp_path / "assets.extra" / "tf_serving_warmup_requests"))]
     requests = [record.predict_log.request for record in records]
-    assert [(one.model_spec.name, one.model_spec.signature_name, tf.make_ndarray(one.inputs["length"]).tolist())
-            for one in requests] == [
-        ("ulim", name, lengths) for name in ("serving_default", "predict_category") for lengths in ([0], [2], [0, 2])]
+    assert [(one.model_spec.name, one.model_spec.signature_name) for one in requests] == [
+        ("ulim", name) for name in signatures for _ in range(3)]
+    inputs = [{name: tf.make_ndarray(tensor) for name, tensor in one.inputs.items()} for one in requests]
+    assert [one["length"].tolist() for one in inputs[:6]] == 2 * [[0], [2], [0, 2]]
+    assert [one["item_id"].tolist() for one in inputs[6:]] == [[b""], [b"user 1"], [b"", b"user 1"]]
     assert warmup.read(str(tmp_path)) == requests
+
+
+def test_filters_let_through_what_was_not_bought_before(tmp_path):
+    warmup.write(str(tmp_path), ["explain"], [history(0), history(2)])
+    inputs = {name: tf.make_ndarray(tensor) for name, tensor in warmup.read(str(tmp_path))[-1].inputs.items()}
+    wanted = contract.inputs("explain")
+    assert {name: (tf.as_dtype(value.dtype).name, value.ndim) for name, value in inputs.items()} == {
+        name: (dtype, len(axes)) for name, (dtype, axes) in wanted.items()}
+    assert inputs["exclude_item_id"].tolist() == [[b""], [b"user 1"]]
+    assert inputs["exclude_item_id_length"].tolist() == [0, 1] and inputs["exclude_seen"].tolist() == [True, True]
+    for name in ("allow_category_id", "deny_category_id"):
+        assert inputs[name].tolist() == [[b""], [b""]] and inputs[f"{name}_length"].tolist() == [0, 0]
+    assert inputs["limit"].tolist() == [0, 0]
 
 
 def test_a_servable_without_requests_is_told(tmp_path):

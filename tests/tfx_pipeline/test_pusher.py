@@ -56,6 +56,19 @@ def test_two_pushes_of_one_second_are_two_versions(push, tmp_path):
     assert {version.name for version in (tmp_path / "base").iterdir()} == versions and len(versions) == 2
 
 
+def test_other_servables_are_pushed_beside_under_the_same_number(push, tmp_path):
+    other = tmp_path / "model" / "servables" / "ulim_gpu"
+    other.mkdir(parents=True)
+    (other / "saved_model.pb").write_text("stock graph")
+    assert push(blessed=False) and not (tmp_path / "ulim_gpu").exists()
+    for _ in range(3):
+        pushed = push(kept=2)
+        assert (tmp_path / "ulim_gpu" / pushed.get_string_custom_property("pushed_version") /
+                "saved_model.pb").read_text() == "stock graph"
+    assert ({path.name for path in (tmp_path / "ulim_gpu").iterdir()}
+            == {path.name for path in (tmp_path / "base").iterdir()})
+
+
 def test_an_interrupted_push_leaves_no_version_and_the_next_one_tidies_up(push, tmp_path, monkeypatch):
     def copy_half(source, target, **_):
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("variables"))

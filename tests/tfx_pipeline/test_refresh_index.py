@@ -134,7 +134,7 @@ def test_a_new_version_with_the_new_catalogue(workdir, tmp_path, capsys, monkeyp
 
 def test_columns_are_mapped_and_parquet_is_read(workdir, tmp_path, monkeypatch):
     read = []
-    monkeypatch.setattr(refresh_index, "refresh_servable", lambda model, names, rows, *_: read.append(rows) or 1 / 0)
+    monkeypatch.setattr(refresh_index, "refresh_servables", lambda model, names, rows, *_: read.append(rows) or 1 / 0)
     renamed = CHANGED.rename(columns={"item_id": "sku", "category_id": "shelf"})
     renamed.to_parquet(tmp_path / "products.parquet")
     with pytest.raises(ZeroDivisionError):
@@ -150,11 +150,11 @@ def test_what_the_gate_refuses_is_not_pushed(workdir, tmp_path, capsys, monkeypa
     (tmp_path / "config.yaml").write_text("serving: {latency_budget_ms: 2.5}")
     asked = []
 
-    def refuse(servable, features, catalog, config, progress):
-        asked.append((dict(catalog), config.latency_budget_ms))
+    def refuse(servables, features, catalog, config, progress):
+        asked.append((dict(catalog()), config.latency_budget_ms))
         return validation.Validation([validation.Check("load", 0.5, ["it does not load"], "")])
 
-    monkeypatch.setattr(validation, "validate", refuse)
+    monkeypatch.setattr(validation, "validate_all", refuse)
     assert run(workdir, tmp_path / "products.csv", "--config", str(tmp_path / "config.yaml")) == 3
     assert capsys.readouterr().err.endswith("not blessed: load: it does not load\nNothing was pushed.\n")
     assert asked == [({item.encode(): category.encode() for item, category in zip(*CHANGED.to_numpy().T)}, 2.5)]
@@ -192,11 +192,11 @@ def test_a_file_that_is_no_parquet_is_told(workdir, tmp_path, capsys):
 def test_an_interruption_leaves_nothing(workdir, tmp_path, monkeypatch):
     CHANGED.to_csv(tmp_path / "products.csv", index=False)
 
-    def half(model, names, rows, directory, *_):
-        Path(directory).mkdir()
+    def half(model, names, rows, directories, *_):
+        Path(directories["ulim"]).mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(refresh_index, "refresh_servable", half)
+    monkeypatch.setattr(refresh_index, "refresh_servables", half)
     with pytest.raises(KeyboardInterrupt):
         run(workdir, tmp_path / "products.csv")
     state, _, outputs = newest_record(workdir)

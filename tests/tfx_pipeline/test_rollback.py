@@ -80,3 +80,13 @@ def test_without_links_the_files_are_copied(run, base, monkeypatch):
     monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError("no links")))
     assert run()[0] == 0
     assert newest(base)[1:] == ("graph 20", "data 20")
+
+
+def test_other_servables_go_back_with_it_where_they_have_the_version(run, base):
+    for name, number in (("ulim_gpu", 20), ("ulim_encoder", 30)):
+        (base.parent / name / str(number)).mkdir(parents=True)
+        (base.parent / name / str(number) / "saved_model.pb").write_text(f"{name} {number}")
+    assert run()[0] == 0
+    number = newest(base)[0]
+    assert (base.parent / "ulim_gpu" / str(number) / "saved_model.pb").read_text() == "ulim_gpu 20"
+    assert [folder.name for folder in (base.parent / "ulim_encoder").iterdir()] == ["30"]

@@ -8,7 +8,12 @@ import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from serving import contract
-from tfx_pipeline.components.servable_validator.checks import answer_faults, id_faults, signature_faults
+from tfx_pipeline.components.servable_validator.checks import (
+    answer_faults,
+    filter_faults,
+    id_faults,
+    signature_faults,
+)
 
 
 def recommendation(**changed) -> dict[str, np.ndarray]:
@@ -36,15 +41,15 @@ def recommendation(**changed) -> dict[str, np.ndarray]:
     ({"channel": [[0, 2], [1, 0]]}, "channel must have shape [2, 3], got [2, 2]"),
 ])
 def test_each_fault_of_a_recommendation_is_found_and_no_other(changed, fault):
-    [found] = answer_faults("serving_default", recommendation(**changed), histories=2)
+    [found] = answer_faults("serving_default", recommendation(**changed), requests=2)
     assert found == fault
 
 
 def test_a_good_answer_has_no_fault_whatever_stands_past_its_count():
-    assert not list(answer_faults("serving_default", recommendation(), histories=2))
+    assert not list(answer_faults("serving_default", recommendation(), requests=2))
     missing = recommendation()
     del missing["channel"]
-    assert list(answer_faults("serving_default", missing, histories=2)) == [
+    assert list(answer_faults("serving_default", missing, requests=2)) == [
         "outputs must be category_id, channel, count, item_id, score, got category_id, count, item_id, score"]
 
 
@@ -61,7 +66,65 @@ def test_each_fault_of_a_prediction_is_found(changed, fault):
     good = {"category_id": np.array([[b"drinks", b"grain"]], object),
             "probability": np.array([[0.75, 0.25]], np.float32), "copy_share": np.array([[0.0, 1.0]], np.float32)}
     answer = good | {name: np.array(value, good[name].dtype) for name, value in changed.items()}
-    assert list(answer_faults("predict_category", answer, histories=1)) == ([fault] if fault else [])
+    assert list(answer_faults("predict_category", answer, requests=1)) == ([fault] if fault else [])
+
+
+def test_filters_may_let_nothing_through():
+    nothing = {name: values * 0 if values.dtype != object else np.full_like(values, b"")
+               for name, values in recommendation(score=np.zeros([2, 3])).items()}
+    assert not list(answer_faults("retrieve", nothing, requests=2))
+    assert list(answer_faults("serving_default", nothing, requests=2)) == ["count must be 1 to 3, got 0"] * 2
+
+
+def test_what_a_request_excludes_is_found_in_its_answer():
+    request = {"exclude_item_id": np.array([[b"rum", b"tea"], [b"gin", b"rye"]], object),
+               "exclude_item_id_length": np.array([1, 1]), "exclude_seen": np.array([False, False]),
+               "item_id": np.array([[b"tea"], [b"rye"]], object), "length": np.array([1, 1])}
+    assert list(filter_faults(request, recommendation())) == ["1 items were answered that the request excludes: rum"]
+    assert list(filter_faults(request | {"exclude_seen": np.array([True, True])}, recommendation())) == [
+        "2 items were answered that the request excludes: rum, tea",
+        "1 items were answered that the request excludes: rye"]
+    assert not list(filter_faults(request | {"exclude_item_id_length": np.array([0, 0])}, recommendation()))
+
+
+@pytest.mark.parametrize(("changed", "fault"), [
+    ({}, None),
+    ({"copied": [[0.5, -0.5, 0]]}, "copied must be 0 to 1, got -0.5 at rank 2"),
+    ({"generated": [[0.5, np.nan, 0]]}, "generated must be finite, got nan at rank 2"),
+    ({"event_weight": [[[0.5], [1.5], [0]]]}, "event_weight must be 0 to 1, got 1.5 at rank 2"),
+    ({"event_weight": [[[0.5, 0.5]] * 3]}, "event_weight must have shape [1, 3, 1], got [1, 3, 2]"),
+])
+def test_each_fault_of_an_explanation_is_found(changed, fault):
+    good = {name: values[:1] for name, values in recommendation().items()} | {
+        "copied": np.zeros([1, 3], np.float32), "generated": np.zeros([1, 3], np.float32),
+        "event_item_id": np.full([1, 3, 1], b"tea", object), "event_timestamp": np.ones([1, 3, 1], np.int64),
+        "event_weight": np.ones([1, 3, 1], np.float32)}
+    answer = good | {name: np.array(value, good[name].dtype) for name, value in changed.items()}
+    assert list(answer_faults("explain", answer, requests=1)) == ([fault] if fault else [])
+
+
+@pytest.mark.parametrize(("changed", "fault"), [
+    ({}, None),
+    ({"short_vector": [[0, 0, np.inf]]}, "short_vector must be finite, got inf at rank 3"),
+    ({"long_vector": [[[0, 0], [0, 0]]]}, "long_vector must have shape [1, 2, 3], got [1, 2, 2]"),
+    ({"category_id": [[b"drinks", b"drinks"]]}, "categories must be answered once"),
+])
+def test_each_fault_of_an_encoded_user_is_found(changed, fault):
+    good = {"interest": np.zeros([1, 2], np.float32), "short_vector": np.zeros([1, 3], np.float32),
+            "category_id": np.array([[b"drinks", b"grain"]], object),
+            "probability": np.array([[0.75, 0.25]], np.float32), "long_vector": np.zeros([1, 2, 3], np.float32)}
+    answer = good | {name: np.array(value, good[name].dtype) for name, value in changed.items()}
+    assert list(answer_faults("encode_user", answer, requests=1)) == ([fault] if fault else [])
+
+
+def test_each_fault_of_an_encoded_item_is_found():
+    good = {"vector": np.ones([2, 3], np.float32), "category_id": np.array([b"drinks", b""], object),
+            "known": np.array([True, False])}
+    assert not list(answer_faults("encode_item", good, requests=2))
+    assert list(answer_faults("encode_item", good | {"known": np.array([True, True])}, requests=2)) == [
+        "category_id must be that of a known item, and empty of an unknown one"]
+    assert list(answer_faults("encode_item", good | {"vector": np.full([2, 3], np.nan)}, requests=2)) == [
+        "vector must be finite, got nan at rank 1"] * 2
 
 
 def test_ids_are_those_of_the_catalogue():
@@ -96,14 +159,18 @@ def signatures() -> dict[str, SignatureDef]:
     return found
 
 
+def wanted(*reads) -> dict[str, dict[str, contract.Tensor]]:
+    return {name: contract.inputs(name, *reads) for name in ("serving_default", "predict_category")}
+
+
 def test_signatures_of_the_contract_pass_with_what_the_model_reads(signatures):
-    assert not list(signature_faults(signatures, contract.inputs(False, ())))
+    assert not list(signature_faults(signatures, wanted()))
     for signature in signatures.values():
         tensor(signature.inputs["event_type"], tf.string, [None, None])
         tensor(signature.inputs["profile_age"], tf.string, [None])
-    assert not list(signature_faults(signatures, contract.inputs(True, ["age"])))
+    assert not list(signature_faults(signatures, wanted(True, ["age"])))
     assert "serving_default has an input event_type that the contract does not know" in list(
-        signature_faults(signatures, contract.inputs(False, ["age"])))
+        signature_faults(signatures, wanted(False, ["age"])))
 
 
 def test_each_fault_of_a_signature_is_found(signatures):
@@ -114,7 +181,7 @@ def test_each_fault_of_a_signature_is_found(signatures):
     tensor(signatures["serving_default"].inputs["length"], tf.int32, [1, None])
     del signatures["predict_category"]
     signatures["spin"] = SignatureDef()
-    assert list(signature_faults(signatures, contract.inputs(False, ()))) == [
+    assert list(signature_faults(signatures, wanted())) == [
         "input item_id of serving_default must be string [B, L], got string [?, 50]",
         "input length of serving_default must be int32 [B], got int32 [1, ?]",
         "serving_default must have an input now, but has none",

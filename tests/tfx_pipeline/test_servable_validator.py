@@ -70,12 +70,16 @@ def examples(tmp_path):
 def gate(tmp_path, examples, capsys):
     """Validates a servable and pushes it if it is blessed; gives the validation, and whether it was pushed."""
 
-    def run(servable: Path, config: PushConfig = PushConfig()) -> tuple[validation.Validation, bool]:
+    def run(servable: Path, config: PushConfig = PushConfig(),
+            **others: Path) -> tuple[validation.Validation, bool]:
         model, blessing, pushed = (kind() for kind in (
             standard_artifacts.Model, standard_artifacts.InfraBlessing, standard_artifacts.PushedModel))
         model.uri, blessing.uri, pushed.uri = (str(tmp_path / name) for name in ("model", "blessing", "pushed"))
         Path(model.uri).mkdir()
         (Path(model.uri) / "Format-Serving").symlink_to(servable)
+        for name, folder in others.items():
+            (Path(model.uri) / "servables").mkdir(exist_ok=True)
+            (Path(model.uri) / "servables" / name).symlink_to(folder)
         validator = ServableValidator(_channel(model), _channel(examples), FeaturesConfig(), config)
         _execute(validator, {"model": [model], "examples": [examples]}, {"blessing": [blessing]})
         pusher = Pusher(_channel(model), str(tmp_path / "base"), config.versions_kept,
@@ -121,8 +125,8 @@ def test_a_good_servable_is_blessed_and_pushed(gate, copy, examples):
     found, pushed = gate(copy)
     assert pushed and found.faults() == []
     assert [check.name for check in found.checks] == ["load", "signatures", "answers", "ids", "latency"]
-    # Histories of 0, 1, 8 and 60 events and all of them together, to two signatures.
-    assert found.checks[2].told == "10 requests"
+    # Histories of 0, 1, 8 and 60 events and all of them together, to six signatures.
+    assert found.checks[2].told == "30 requests"
     assert found.checks[4].told.endswith(" ms, of 250 allowed") and all(check.seconds > 0 for check in found.checks)
 
 
@@ -131,7 +135,7 @@ def test_answers_that_are_too_slow_are_not_pushed(gate, copy, examples):
     _add_item_40(examples)
     found, pushed = gate(copy, PushConfig(latency_budget_ms=0.001))
     assert not pushed and [check.name for check in found.checks if not check.passed] == ["latency"]
-    assert len(found.faults()) == 8  # each of the requests of one user
+    assert len(found.faults()) == 24  # each of the requests of one user
     assert "serving_default of 60 events takes " in found.faults()[3]
     assert "more than serving.latency_budget_ms = 0.001 allows" in found.faults()[3]
 
@@ -163,6 +167,25 @@ def test_a_wrong_signature_is_not_pushed(gate, copy):
     assert not pushed and found.faults() == [
         "signatures: serving_default must have an output score, but has none",
         "signatures: serving_default has an output scores that the contract does not know"]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_every_servable_is_validated_and_pushed_under_one_number(gate, copy, exported, examples, tmp_path):
+    _add_item_40(examples)
+    found, pushed = gate(exported["good"], ulim_encoder=copy)
+    assert pushed and [check.name for check in found.checks[5:]] == [
+        f"ulim_encoder {name}" for name in ("load", "signatures", "answers", "ids", "latency")]
+    [version], [other] = (list((tmp_path / name).iterdir()) for name in ("base", "ulim_encoder"))
+    assert version.name == other.name and (other / "saved_model.pb").is_file()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_nothing_is_pushed_where_one_servable_has_a_fault(gate, copy, exported, examples, tmp_path):
+    _add_item_40(examples)
+    shutil.rmtree(copy / "assets.extra")
+    found, pushed = gate(exported["good"], ulim_gpu=copy)
+    assert not pushed and not (tmp_path / "ulim_gpu").exists()
+    assert [check.name for check in found.checks if not check.passed] == ["ulim_gpu answers"]
 
 
 def _spoil_variables(servable: Path) -> None:

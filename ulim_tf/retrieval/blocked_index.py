@@ -83,7 +83,7 @@ class BlockedIndex(CategoryIndex):
             smallest, read = largest, read * _STEP
         return self._found(best[0][:-1], best[1][:-1])
 
-    def _search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
+    def _search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None, allowed: tf.Tensor | None) -> Found:
         users, read = tf.shape(query)[0], min(self._rows, self.items)
         excluded = None if excluded is None else self._row_of(excluded)
 
@@ -95,6 +95,9 @@ class BlockedIndex(CategoryIndex):
             scored = tf.where(here >= start, scored, NOT_FOUND)
             if excluded is not None:
                 scored = _struck_out(scored, excluded - tf.cast(first, tf.int64))
+            if allowed is not None:
+                category = tf.searchsorted(self._first, tf.cast(here, tf.int64), side="right") - 1
+                scored = tf.where(tf.gather(allowed, category, axis=1), scored, NOT_FOUND)
             return start + read, *_best(row, score, tf.cast(first, tf.int64), scored)
 
         _, row, score = tf.while_loop(

@@ -1,6 +1,7 @@
 """What every index of items is: a search inside a category and one in the whole pool, by dot product.
 
 Axes: V items · C categories · D width · P pairs of a vector and a category · B users, P / B pairs each · E excluded.
+A search inside categories is told which by its pairs; one in the whole pool may be kept to some of them.
 """
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
@@ -63,9 +64,23 @@ class CategoryIndex(tf.Module):
         category = tf.where((category > 0) & (category <= self.categories), category, 0)
         return _fixed(self._search(self._checked(query), category, k, excluded), k)
 
-    def search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None = None) -> Found:
-        """The best items of the whole pool: float32 [B, D] and int64 [B, E] -> [B, k]."""
-        return _fixed(self._search_all(self._checked(query), k, excluded), k)
+    def search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None = None,
+                   allowed: tf.Tensor | None = None) -> Found:
+        """The best items of the whole pool, or of the categories in it that each user allows.
+
+        Args:
+            query: float32 [B, D].
+            k: how many.
+            excluded: int64 [B, E], as of `search`.
+            allowed: bool [B, C + 1], the categories that are searched; entry 0 says nothing. None allows all.
+
+        Returns:
+            [B, k].
+
+        Raises:
+            ValueError: queries of another width.
+        """
+        return _fixed(self._search_all(self._checked(query), k, excluded, allowed), k)
 
     def holds(self, item: tf.Tensor) -> tf.Tensor:
         """Which of int64 [...] can be found: bool [...]."""
@@ -83,7 +98,7 @@ class CategoryIndex(tf.Module):
     def _search(self, query: tf.Tensor, category: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
         raise NotImplementedError
 
-    def _search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
+    def _search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None, allowed: tf.Tensor | None) -> Found:
         raise NotImplementedError
 
 
@@ -91,8 +106,12 @@ def best_without(found: Found, excluded: tf.Tensor, k: int) -> Found:
     """The best k of those found, [P, n] with n >= k, that are not among a user's `excluded`, [B, E]."""
     pairs, columns = tf.unstack(tf.shape(found.item))
     of_user = tf.reshape(found.item, [tf.shape(excluded)[0], -1])
-    hit = tf.reshape(hits(of_user, excluded), [pairs, columns])
-    score, place = tf.math.top_k(tf.where(hit, NOT_FOUND, found.score), k)
+    return best_of(found, ~tf.reshape(hits(of_user, excluded), [pairs, columns]), k)
+
+
+def best_of(found: Found, where: tf.Tensor, k: int) -> Found:
+    """The best k of those found, [P, n] with n >= k, that stand where bool [P, n] says."""
+    score, place = tf.math.top_k(tf.where(where, found.score, NOT_FOUND), k)
     item = tf.gather(found.item, place, batch_dims=1)
     return Found(tf.where(score > NOT_FOUND, item, NO_ITEM), score)
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from ulim_tf.retrieval.candidates import NO_ITEM, NOT_FOUND
-from ulim_tf.retrieval.index import CategoryIndex, Found, best_without, pad
+from ulim_tf.retrieval.candidates import NO_ITEM, NOT_FOUND, hits
+from ulim_tf.retrieval.index import CategoryIndex, Found, best_of, best_without, pad
 from ulim_tf.retrieval.quality import recall, sample_queries
 from ulim_tf.retrieval.scann_searcher import ExactPoolSearcher, LeafSearcher, PoolSearcher, Rows, trim
 
@@ -72,8 +72,9 @@ class ScannIndex(CategoryIndex):
             rows = np.flatnonzero(group[category] == number)
             self._groups.append(_Items(item[rows], LeafSearcher(
                 vectors[rows], leaf[category[rows]], len(members), f"leaves_{number}", quantised, scored)))
-        self._group, self._leaf = (tf.Variable(values, trainable=False, dtype=tf.int32, name=name)
-                                   for name, values in (("group", group), ("leaf", leaf)))
+        self._group, self._leaf, self._size = (
+            tf.Variable(values, trainable=False, dtype=tf.int32, name=name)
+            for name, values in (("group", group), ("leaf", leaf), ("size", size)))
         category_of_item = np.zeros(item.max() + 1, np.int32)
         category_of_item[item] = category
         self._category_of_item = tf.Variable(category_of_item, trainable=False, name="category_of_item")
@@ -93,7 +94,7 @@ class ScannIndex(CategoryIndex):
             return self._best(query, category, k)
         here = self._category_of(excluded)[:, None, :] == tf.reshape(
             tf.cast(category, tf.int32), [tf.shape(excluded)[0], -1, 1])
-        more = tf.reduce_max(tf.math.count_nonzero(here, axis=2, dtype=tf.int32))
+        more = _most(tf.math.count_nonzero(here, axis=2, dtype=tf.int32))
         return best_without(self._best(query, category, k + more), excluded, k)
 
     def _best(self, query: tf.Tensor, category: tf.Tensor, k: int | tf.Tensor) -> Found:
@@ -106,11 +107,46 @@ class ScannIndex(CategoryIndex):
         found.append(Found(tf.fill(nothing, tf.cast(NO_ITEM, tf.int64)), tf.fill(nothing, NOT_FOUND)))
         return Found(*(tf.dynamic_stitch(pairs, list(tensors)) for tensors in zip(*found)))
 
-    def _search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None) -> Found:
-        if excluded is None:
+    def _search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None, allowed: tf.Tensor | None) -> Found:
+        if excluded is None and allowed is None:
             return self._best_of_all(query, k)
-        more = tf.reduce_max(tf.math.count_nonzero(self.holds(excluded), axis=1, dtype=tf.int32))
-        return best_without(self._best_of_all(query, k + more), excluded, k)
+        users = tf.shape(query)[0]
+        if excluded is None:
+            excluded = tf.zeros([users, 0], tf.int64)
+        if allowed is None:
+            more = _most(tf.math.count_nonzero(self.holds(excluded), axis=1, dtype=tf.int32))
+            return best_without(self._best_of_all(query, k + more), excluded, k)
+        # Past what is not allowed, or inside each category that is: whichever finds fewer items to choose from.
+        categories = tf.math.count_nonzero(allowed & (self._size > 0), axis=1)
+        inside = tf.cast(categories * k < tf.cast(self._not_allowed(allowed), tf.int64), tf.int32)
+        parts = tf.dynamic_partition(tf.range(users), inside, 2)
+        found = [search(*(tf.gather(tensor, mine) for tensor in (query, excluded, allowed)), k)
+                 for search, mine in zip((self._past_others, self._inside), parts)]
+        return Found(*(tf.dynamic_stitch(parts, list(tensors)) for tensors in zip(*found)))
+
+    def _past_others(self, query: tf.Tensor, excluded: tf.Tensor, allowed: tf.Tensor, k: int) -> Found:
+        more = _most(self._not_allowed(allowed)
+                     + tf.math.count_nonzero(self.holds(excluded), axis=1, dtype=tf.int32))
+        found = self._best_of_all(query, k + more)
+        right = tf.gather(allowed, self._category_of(found.item), batch_dims=1)
+        return best_of(found, right & ~hits(found.item, excluded), k)
+
+    def _inside(self, query: tf.Tensor, excluded: tf.Tensor, allowed: tf.Tensor, k: int) -> Found:
+        pair = tf.where(allowed & (self._size > 0))
+        more = _most(tf.math.count_nonzero(self.holds(excluded), axis=1, dtype=tf.int32))
+        users = tf.shape(query, tf.int64)[0]
+
+        def of_user(values: tf.Tensor, padding: float) -> tf.Tensor:
+            dense = tf.RaggedTensor.from_value_rowids(values, pair[:, 0], users).to_tensor(padding)
+            return tf.reshape(dense, [users, tf.reduce_prod(tf.shape(dense, tf.int64)[1:])])
+
+        item, score = self._best(tf.gather(query, pair[:, 0]), pair[:, 1], k + more)
+        found = Found(of_user(item, NO_ITEM), of_user(score, NOT_FOUND))
+        return best_without(pad(found, tf.maximum(k, tf.shape(found.item)[1])), excluded, k)
+
+    def _not_allowed(self, allowed: tf.Tensor) -> tf.Tensor:
+        """How many items each user's categories leave out, int32 [B]."""
+        return tf.reduce_sum(tf.where(~allowed, self._size, 0), axis=1)
 
     def _best_of_all(self, query: tf.Tensor, k: int | tf.Tensor) -> Found:
         return pad(self._pool.found(self._pool.searcher.search(query, k)), k)
@@ -133,6 +169,11 @@ class _Items(tf.Module):
         """The items [P, n] of rows [P, n]."""
         item = tf.cast(tf.gather(self._item, tf.where(rows.score > NOT_FOUND, rows.row, 0)), tf.int64)
         return Found(tf.where(rows.score > NOT_FOUND, item, NO_ITEM), rows.score)
+
+
+def _most(count: tf.Tensor) -> tf.Tensor:
+    """The largest of int32 [...], 0 of none."""
+    return tf.maximum(tf.reduce_max(count), 0)
 
 
 def _halves(size: np.ndarray, without: np.ndarray) -> list[np.ndarray]:

@@ -11,11 +11,12 @@ class BruteForce:
     def __init__(self, item: np.ndarray, category: np.ndarray, vectors: np.ndarray):
         self._item, self._category, self._vectors = item, category, vectors.astype(np.float64)
 
-    def scores(self, query: np.ndarray, category: int | None, excluded: Sequence[int] = ()) -> dict[int, float]:
-        """What may be found, item -> score, best first; category None is the whole pool."""
+    def scores(self, query: np.ndarray, categories: Sequence[int] | None,
+               excluded: Sequence[int] = ()) -> dict[int, float]:
+        """What may be found in some categories, item -> score, best first; None is the whole pool."""
         allowed = ~np.isin(self._item, excluded)
-        if category is not None:
-            allowed &= self._category == category
+        if categories is not None:
+            allowed &= np.isin(self._category, categories)
         score = self._vectors[allowed] @ query.astype(np.float64)
         order = np.argsort(-score, kind="stable")
         return dict(zip(self._item[allowed][order].tolist(), score[order].tolist()))

@@ -57,7 +57,7 @@ def assert_all_right(index: CategoryIndex, oracle: BruteForce, query: np.ndarray
     pairs = len(query) // users
     taboo = [()] * users if excluded is None else excluded.tolist()
     for place, wanted in enumerate(category):
-        assert_right(found, place, oracle.scores(query[place], wanted, taboo[place // pairs]), k, query[place])
+        assert_right(found, place, oracle.scores(query[place], [wanted], taboo[place // pairs]), k, query[place])
     found = index.search_all(tf.constant(query[::pairs]), k, None if excluded is None else tf.constant(excluded))
     for user in range(users):
         assert_right(found, user, oracle.scores(query[pairs * user], None, taboo[user]), k, query[pairs * user])
@@ -119,11 +119,39 @@ def test_k_is_filled_beside_excluded_items(build):
     oracle = BruteForce(item, category, vectors)
     query = np.random.default_rng(4).normal(size=(6, 8)).astype(np.float32)
     wanted = np.array([2, 1, 2, 3, 2, 1])
-    best = [list(oracle.scores(query[place], 2))[:25] for place in (0, 4)]
+    best = [list(oracle.scores(query[place], [2]))[:25] for place in (0, 4)]
     excluded = np.full((2, 60), -1)
     excluded[0, :25], excluded[0, 30:33] = best[0], [0, 1_000_000, best[0][0]]
     excluded[1, :25], excluded[1, 25:55] = best[1], item[category == 3]
     assert_all_right(build(item, category, vectors, 3), oracle, query, wanted, 10, excluded)
+
+
+def assert_allowed_right(index: CategoryIndex, oracle: BruteForce, query: np.ndarray, allowed: np.ndarray, k: int,
+                         excluded: np.ndarray | None = None) -> None:
+    """The search in the whole pool, kept to categories of each user's own."""
+    found = index.search_all(tf.constant(query), k, None if excluded is None else tf.constant(excluded),
+                             tf.constant(allowed))
+    for user, columns in enumerate(allowed):
+        assert_right(found, user, oracle.scores(query[user], np.flatnonzero(columns).tolist(),
+                                                () if excluded is None else excluded[user]), k, query[user])
+
+
+def test_the_best_of_some_categories(build):
+    """All, none, all but a large one, all but a small one, a large one, two small ones, in one call and each alone."""
+    item, category, vectors, categories = catalogue(SIZES)
+    every = set(range(1, categories + 1))
+    users = [every, set(), every - {7}, every - {2}, {7}, {2, 3}]
+    allowed = np.array([[one in user for one in range(categories + 1)] for user in users])
+    query = np.random.default_rng(7).normal(size=(len(users), 8)).astype(np.float32)
+    excluded = np.random.default_rng(8).choice(item, (len(users), 60))
+    index, oracle = build(item, category, vectors, categories), BruteForce(item, category, vectors)
+    for k in (3, 30):
+        assert_allowed_right(index, oracle, query, allowed, k)
+        assert_allowed_right(index, oracle, query, allowed, k, excluded)
+        for user in range(len(users)):
+            one = slice(user, user + 1)
+            assert_allowed_right(index, oracle, query[one], allowed[one], k, excluded[one])
+    assert index.search_all(tf.zeros([0, 8]), 3, allowed=tf.zeros([0, categories + 1], tf.bool)).item.shape == (0, 3)
 
 
 @given(data=st.data())
@@ -138,10 +166,11 @@ def test_whatever_the_catalogue(kind, data):
     vectors = rng.integers(-2, 3, (len(item), width)).astype(np.float32)
     users, pairs, excluded = (data.draw(st.integers(*limits)) for limits in ((1, 3), (1, 4), (0, 40)))
     query = rng.integers(-2, 3, (users * pairs, width)).astype(np.float32)
-    assert_all_right(
-        kind(item, category, vectors, categories), BruteForce(item, category, vectors), query,
-        rng.integers(0, categories + 2, users * pairs), data.draw(st.sampled_from([1, 3, 50])),
-        data.draw(st.sampled_from([None, rng.integers(-1, 3 * len(item) + 2, (users, excluded))])))
+    index, oracle = kind(item, category, vectors, categories), BruteForce(item, category, vectors)
+    k = data.draw(st.sampled_from([1, 3, 50]))
+    excluded = data.draw(st.sampled_from([None, rng.integers(-1, 3 * len(item) + 2, (users, excluded))]))
+    assert_all_right(index, oracle, query, rng.integers(0, categories + 2, users * pairs), k, excluded)
+    assert_allowed_right(index, oracle, query[::pairs], rng.random((users, categories + 1)) < rng.random(), k, excluded)
 
 
 @pytest.mark.parametrize("sizes", [[1, 100_000, 0, 17], [20] * 50_000, [200] * 10_000],
@@ -154,7 +183,7 @@ def test_large_catalogues(build, sizes):
     query = np.random.default_rng(5).normal(size=(len(wanted), 4)).astype(np.float32)
     found = index.search(tf.constant(query), tf.constant(wanted), 50)
     for place, number in enumerate(wanted):
-        expected = oracle.scores(query[place], number)
+        expected = oracle.scores(query[place], [number])
         if number in hashed:
             assert len(set(found.item[place].numpy().tolist()) & set(list(expected)[:50])) >= 49
         else:
@@ -184,7 +213,7 @@ def test_in_a_saved_model(build, tmp_path):
     for _ in range(2):
         found = Found(**search(query=tf.constant(query), category=tf.constant(wanted)))
         for place, number in enumerate(wanted):
-            expected = BruteForce(item, category, vectors).scores(query[place], number)
+            expected = BruteForce(item, category, vectors).scores(query[place], [number])
             assert_right(found, place, expected, 20, query[place])
 
 

@@ -8,18 +8,22 @@ from tfx import types
 from tfx.components.pusher import executor
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import json_utils, proto_utils
+from tfx.utils import io_utils, json_utils, proto_utils
 
+from serving.contract import MODEL_NAME
+from tfx_pipeline import servables
 from tfx_pipeline.components.pusher import versions
 
 VERSIONS_KEPT = "versions_kept"
 
+_PUSHED, _PUSHED_VERSION = "pushed", "pushed_version"  # of the artifact, as TFX's executor names them
+
 
 class Executor(executor.Executor):
-    """Copies the model beside its destination, renames it into place and removes the oldest versions.
+    """Copies servables beside their destinations, renames them into place and removes the oldest versions.
 
-    The executor it extends copies file by file into the version folder, where an interruption leaves half of one. A URI
-    is left to it: an object store cannot rename.
+    The executor it extends copies `ulim` file by file into the version folder, where an interruption leaves half of
+    one. A URI is left to it: an object store cannot rename. The other servables follow, under the same number.
     """
 
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
@@ -28,17 +32,33 @@ class Executor(executor.Executor):
         destination = proto_utils.json_to_proto(
             exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], pusher_pb2.PushDestination())
         base = destination.filesystem.base_directory
-        if "://" in base:
-            super().Do(input_dict, output_dict, exec_properties)
-            return
-        room = versions.make_room(base)
-        destination.filesystem.base_directory = room
+        kept = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])[VERSIONS_KEPT]
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        local = "://" not in base
+        if local:
+            room = versions.make_room(base)
+            destination.filesystem.base_directory = room
         super().Do(input_dict, output_dict, {
             **exec_properties, standard_component_specs.PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination)})
-        for name in os.listdir(room):  # none, if a blessing is missing
-            final = versions.into_place(os.path.join(room, name), base)
-            pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
-            self._MarkPushed(pushed, pushed_destination=final, pushed_version=os.path.basename(final))
-            custom = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
-            versions.keep(base, custom[VERSIONS_KEPT])
-        shutil.rmtree(room)
+        if local:
+            for name in os.listdir(room):  # none, if a blessing is missing
+                final = versions.into_place(os.path.join(room, name), base)
+                self._MarkPushed(pushed, pushed_destination=final, pushed_version=os.path.basename(final))
+                versions.keep(base, kept)
+            shutil.rmtree(room)
+        if not pushed.get_int_custom_property(_PUSHED):
+            return
+        version = pushed.get_string_custom_property(_PUSHED_VERSION)
+        found = servables.found(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY]))
+        for name, folder in found.items():
+            if name == MODEL_NAME:
+                continue
+            its_base = versions.base_of(name, base)
+            if local:
+                room = versions.make_room(its_base)
+                io_utils.copy_dir(folder, os.path.join(room, name))
+                versions.into_place(os.path.join(room, name), its_base, int(version))
+                os.rmdir(room)
+                versions.keep(its_base, kept)
+            else:
+                io_utils.copy_dir(folder, os.path.join(its_base, version))

@@ -2,6 +2,8 @@
 
 A version is a folder with a number for its name, and a server serves the highest. Whatever is made or removed has
 another name meanwhile, and changes it in one step.
+
+`ulim` and the other servables of a run have a base path each, one beside the other, and versions of the same numbers.
 """
 
 import itertools
@@ -20,6 +22,11 @@ def numbers(base: str) -> list[int]:
     return sorted((int(name) for name in names if name.isascii() and name.isdecimal()), reverse=True)
 
 
+def base_of(name: str, base: str) -> str:
+    """The model base path of another servable, beside that of `ulim`."""
+    return os.path.join(os.path.dirname(base.rstrip("/")), name)
+
+
 def folder_of(base: str, number: int) -> str:
     """Where a version is."""
     return os.path.join(base, str(number))
@@ -34,13 +41,20 @@ def make_room(base: str) -> str:
     return tempfile.mkdtemp(prefix=_UNFINISHED, dir=base)
 
 
-def into_place(folder: str, base: str) -> str:
-    """Makes a finished folder the newest version: its number is the time, or the next after those that are there.
+def into_place(folder: str, base: str, number: int | None = None) -> str:
+    """Makes a finished folder the newest version.
+
+    Args:
+        folder: on the file system of the base path.
+        base: model base path.
+        number: of the version; None is the time. Where that is not the highest, it is the next after those that are
+            there.
 
     Returns:
         the version folder.
     """
-    for number in itertools.count(max([int(time.time()), *(1 + one for one in numbers(base))])):
+    first = max([number or int(time.time()), *(1 + one for one in numbers(base))])
+    for number in itertools.count(first):
         final = folder_of(base, number)
         try:
             os.rename(folder, final)
@@ -65,27 +79,33 @@ def keep(base: str, count: int) -> list[int]:
     return gone
 
 
-def push(servable: str, base: str, kept: int) -> str:
+def push(servable: str, base: str, kept: int, number: int | None = None) -> str:
     """Moves the folder of a servable into a model base path, as its newest version, and removes the oldest.
 
     Args:
         servable: folder of a SavedModel.
         base: model base path.
         kept: versions that stay, with the new one.
+        number: as of `into_place`.
 
     Returns:
         the version folder.
     """
     room = make_room(base)
     moved = shutil.move(servable, os.path.join(room, "servable"))  # a copy where they are on two file systems
-    final = into_place(moved, base)
+    final = into_place(moved, base, number)
     os.rmdir(room)
     keep(base, kept)
     return final
 
 
-def publish_again(base: str, number: int) -> str:
+def publish_again(base: str, number: int, new: int | None = None) -> str:
     """Makes a version the newest one, under a new number; the old one stays, and both share their files.
+
+    Args:
+        base: model base path.
+        number: of the version.
+        new: number, as of `into_place`.
 
     Returns:
         the new version folder.
@@ -96,7 +116,7 @@ def publish_again(base: str, number: int) -> str:
     room = tempfile.mkdtemp(prefix=_UNFINISHED, dir=base)
     try:
         again = shutil.copytree(folder_of(base, number), os.path.join(room, "servable"), copy_function=_link)
-        return into_place(again, base)
+        return into_place(again, base, new)
     finally:
         shutil.rmtree(room)
 

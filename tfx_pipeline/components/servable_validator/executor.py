@@ -11,8 +11,9 @@ import tensorflow as tf
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
-from tfx.utils import io_utils, path_utils
+from tfx.utils import io_utils
 
+from tfx_pipeline import servables
 from tfx_pipeline.components.servable_validator import validation
 from tfx_pipeline.config import PushConfig
 from ulim_tf import features
@@ -23,19 +24,19 @@ FEATURES, LOAD_SECONDS, LATENCY_BUDGET_MS = "features", "load_seconds", "latency
 
 
 class Executor(base_executor.BaseExecutor):
-    """Validates the servable, and marks the blessing as TFX's InfraValidator does, which its Pusher reads."""
+    """Validates the servables, and marks the blessing as TFX's InfraValidator does, which its Pusher reads."""
 
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
            exec_properties: dict[str, Any]) -> None:
-        """See the base class. A servable that is not blessed is no error: it is told, and nothing will be pushed."""
+        """See the base class. One that is not blessed is no error: it is told, and nothing will be pushed."""
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING])
         files = tf.io.gfile.glob(
             os.path.join(artifact_utils.get_split_uri(input_dict[EXAMPLES], features.SPLIT_CATALOG), "*"))
-        found = validation.validate(
-            path_utils.serving_model_dir(artifact_utils.get_single_uri(input_dict[MODEL])),
-            FeaturesConfig(**json.loads(exec_properties[FEATURES])), _items(sorted(files)),
-            PushConfig(load_seconds=exec_properties[LOAD_SECONDS],
-                       latency_budget_ms=exec_properties[LATENCY_BUDGET_MS]),
+        config = PushConfig(load_seconds=exec_properties[LOAD_SECONDS],
+                            latency_budget_ms=exec_properties[LATENCY_BUDGET_MS])
+        found = validation.validate_all(
+            servables.found(artifact_utils.get_single_uri(input_dict[MODEL])),
+            FeaturesConfig(**json.loads(exec_properties[FEATURES])), lambda: _items(sorted(files)), config,
             progress=lambda what: print(f"    {what}", flush=True))
         for fault in found.faults():
             print(f"    not blessed: {fault}", flush=True)

@@ -14,13 +14,14 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import grpc
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataRequest, SignatureDefMap
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
@@ -54,7 +55,7 @@ class Check(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """All that was looked at, in that order; after a servable that cannot be loaded or asked, nothing more is."""
+    """All that was looked at, in that order; of a servable that cannot be loaded or asked, nothing more is."""
 
     checks: list[Check]
 
@@ -69,7 +70,7 @@ class Validation(NamedTuple):
 
 
 def validate(servable: str, features: FeaturesConfig, catalog: Iterable[tuple[bytes, bytes]], config: PushConfig,
-             progress: Callable[[str], None] = lambda _: None) -> Validation:
+             progress: Callable[[str], None] = lambda _: None, name: str = contract.MODEL_NAME) -> Validation:
     """Loads a servable as a server will and checks what it answers. A bad servable is told of, never raised.
 
     Args:
@@ -78,8 +79,9 @@ def validate(servable: str, features: FeaturesConfig, catalog: Iterable[tuple[by
         catalog: each item that may be answered, with its category.
         config: gives the time to load and the latency budget.
         progress: is told what begins.
+        name: in `contract.SERVABLES`, which says what signatures it must have.
     """
-    progress("loading the servable in a fresh server")
+    progress(f"loading {name} in a fresh server")
     found: list[Check] = []
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch, open(Path(scratch, "log"), "w+") as log:
@@ -90,13 +92,34 @@ def validate(servable: str, features: FeaturesConfig, catalog: Iterable[tuple[by
             with serve(base, config.load_seconds, log) as target, grpc.insecure_channel(target, _ANY_SIZE) as channel:
                 seconds = time.monotonic() - start
                 found.append(Check("load", seconds, [], f"in {seconds:.1f} s"))
-                for check in _ask(PredictionServiceStub(channel), servable, features, catalog, config, progress):
+                for check in _ask(PredictionServiceStub(channel), servable, contract.SERVABLES[name], features,
+                                  catalog, config, progress):
                     found.append(check)
         except NotServed as error:
             log.seek(0)
             printed = " ".join(log.read().splitlines()[-_LINES:])
             fault = f"{' '.join(str(error).split())}. The server printed: {printed or 'nothing'}"
             found.append(Check("load", time.monotonic() - start, [fault], ""))
+    return Validation(found)
+
+
+def validate_all(servables: Mapping[str, str], features: FeaturesConfig,
+                 catalog: Callable[[], Iterable[tuple[bytes, bytes]]], config: PushConfig,
+                 progress: Callable[[str], None] = lambda _: None) -> Validation:
+    """Validates one servable after the other; the checks of all but `ulim` begin with the servable's name.
+
+    Args:
+        servables: folder of each, by its name in the contract.
+        features: as of `validate`, like what follows.
+        catalog: gives what it has anew for each servable.
+        config: see above.
+        progress: see above.
+    """
+    found: list[Check] = []
+    for name, folder in servables.items():
+        of_one = validate(folder, features, catalog(), config, progress, name).checks
+        found += of_one if name == contract.MODEL_NAME else [
+            check._replace(name=f"{name} {check.name}") for check in of_one]
     return Validation(found)
 
 
@@ -117,26 +140,39 @@ def read(directory: str) -> Validation:
 
 class _Answer(NamedTuple):
     request: PredictRequest
-    histories: int
+    inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
+
+    @property
+    def requests(self) -> int:
+        """B."""
+        return len(self.inputs[contract.ITEM_ID])
+
+    @property
+    def signature(self) -> str:
+        """The name of what was asked."""
+        return self.request.model_spec.signature_name
 
     @property
     def name(self) -> str:
         """What was asked, for people."""
-        lengths = tf.make_ndarray(self.request.inputs[contract.LENGTH]).tolist()
-        return f"{self.request.model_spec.signature_name} of {' and '.join(f'{length:,}' for length in lengths)} events"
+        if contract.LENGTH not in self.inputs:
+            return f"{self.signature} of {self.requests} items"
+        lengths = " and ".join(f"{length:,}" for length in self.inputs[contract.LENGTH])
+        return f"{self.signature} of {lengths} events"
 
 
-def _ask(stub: PredictionServiceStub, servable: str, features: FeaturesConfig, catalog: Iterable[tuple[bytes, bytes]],
-         config: PushConfig, progress: Callable[[str], None]) -> Iterator[Check]:
+def _ask(stub: PredictionServiceStub, servable: str, signatures: Sequence[str], features: FeaturesConfig,
+         catalog: Iterable[tuple[bytes, bytes]], config: PushConfig,
+         progress: Callable[[str], None]) -> Iterator[Check]:
     """The checks of a servable that is served; those after one that failed make no sense."""
-    check = _checked("signatures", lambda: checks.signature_faults(
-        _signatures(stub), contract.inputs(bool(features.event_types), features.user_profile)))
+    check = _checked("signatures", lambda: checks.signature_faults(_signatures(stub), {
+        name: contract.inputs(name, bool(features.event_types), features.user_profile) for name in signatures}))
     yield check
     if not check.passed:
         return
     answers: list[_Answer] = []
-    check = _checked("answers", lambda: _replay(stub, servable, answers, progress))
+    check = _checked("answers", lambda: _replay(stub, servable, signatures, answers, progress))
     yield check._replace(told=f"{len(answers)} requests")
     if not check.passed:
         return
@@ -170,7 +206,7 @@ def _signatures(stub: PredictionServiceStub) -> SignatureDefMap:
     return signatures.signature_def
 
 
-def _replay(stub: PredictionServiceStub, servable: str, answers: list[_Answer],
+def _replay(stub: PredictionServiceStub, servable: str, signatures: Sequence[str], answers: list[_Answer],
             progress: Callable[[str], None]) -> Iterator[str]:
     """The faults of the answers to all warm-up requests, which are put into the list."""
     try:
@@ -179,15 +215,20 @@ def _replay(stub: PredictionServiceStub, servable: str, answers: list[_Answer],
         yield f"the warm-up requests cannot be read: {error}"
         return
     progress(f"asking {len(requests)} warm-up requests")
-    for signature in contract.OUTPUTS.keys() - {request.model_spec.signature_name for request in requests}:
+    for signature in sorted(set(signatures) - {request.model_spec.signature_name for request in requests}):
         yield f"no warm-up request asks {signature}"
     for request in requests:
         outputs = stub.Predict(request, timeout=_REQUEST_SECONDS).outputs
-        answer = _Answer(request, request.inputs[contract.LENGTH].tensor_shape.dim[0].size,
-                         {name: tf.make_ndarray(tensor) for name, tensor in outputs.items()})
+        answer = _Answer(request, _arrays(request.inputs), _arrays(outputs))
         answers.append(answer)
-        for fault in checks.answer_faults(request.model_spec.signature_name, answer.outputs, answer.histories):
-            yield f"{answer.name}: {fault}"
+        faults = list(checks.answer_faults(answer.signature, answer.outputs, answer.requests))
+        if not faults and answer.signature in contract.FILTERED:
+            faults += checks.filter_faults(answer.inputs, answer.outputs)
+        yield from (f"{answer.name}: {fault}" for fault in faults)
+
+
+def _arrays(tensors: Mapping[str, TensorProto]) -> dict[str, np.ndarray]:
+    return {name: tf.make_ndarray(tensor) for name, tensor in tensors.items()}
 
 
 def _answered(answers: Iterable[_Answer]) -> tuple[dict[bytes, set[bytes]], set[bytes]]:
@@ -197,7 +238,7 @@ def _answered(answers: Iterable[_Answer]) -> tuple[dict[bytes, set[bytes]], set[
     for answer in answers:
         category = answer.outputs[contract.CATEGORY_ID]
         if contract.ITEM_ID not in answer.outputs:
-            categories.update(category.ravel())
+            categories.update(filter(None, category.ravel()))  # none is that of an unknown item
             continue
         for row, count in enumerate(answer.outputs[contract.COUNT]):
             for item, of in zip(answer.outputs[contract.ITEM_ID][row, :count], category[row, :count]):
@@ -209,7 +250,7 @@ def _slow(stub: PredictionServiceStub, answers: Iterable[_Answer], budget: float
           medians: list[float]) -> Iterator[str]:
     """The requests of one user that take longer than the budget; the medians, ms, are put into the list."""
     for answer in answers:
-        if answer.histories > 1:
+        if answer.requests > 1:
             continue
         took = []
         for _ in range(_REPEATS):
