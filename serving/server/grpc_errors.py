@@ -15,7 +15,7 @@ _LONGEST_MESSAGE = 1024
 @contextlib.contextmanager
 def refusing(context: grpc.ServicerContext) -> Iterator[None]:
     """Ends the call with the code and message of a ServingError raised inside; before that, if its time is up."""
-    if not context.is_active() or not context.time_remaining():
+    if not context.is_active() or context.time_remaining() == 0:
         context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline passed before the request was begun.")
     try:
         yield

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from serving.server import model_config
+from serving.server.__main__ import main
 from serving.server.config_file import ConfigFile
 from serving.server.errors import ServingError
 
@@ -106,3 +107,25 @@ def test_a_file_is_served_at_every_reading_and_its_error_told_once(tmp_path, cap
     assert [config.model_config_list.config[0].name for config in served[:4]] == ["ulim", "ulim", "toys", "toys"]
     [record] = caplog.records
     assert record.getMessage().startswith(f"The model config file {file} is not served: Invalid protobuf file: ")
+
+
+def test_a_start_without_a_configuration_that_can_be_served_ends_with_one_line(tmp_path, capsys):
+    file = tmp_path / "models.config"
+    for text, message in ((listed(GOOD, GOOD), "Illegal to list model ulim multiple times in config list"),
+                          (listed(GOOD + 'version_labels { key: "stable" value: 1 }'),
+                           "Request to assign label to version 1 of model ulim, which is not currently available")):
+        file.write_text(text)
+        assert main([f"--model_config_file={file}", "--port=0"]) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize(("flags", "message"), [
+    ([], "--model_base_path or --model_config_file must say what to serve"),
+    (["--model_base_path=.", "--file_system_poll_wait_seconds=-1"], "must be 0 or more seconds, got -1"),
+    (["--model_base_path=.", "--allow_version_labels_for_unavailable_models=perhaps"], "must be true or false, got"),
+])
+def test_flags_that_make_no_sense_are_refused(capsys, flags, message):
+    with pytest.raises(SystemExit):
+        main(flags)
+    assert message in capsys.readouterr().err
