@@ -32,7 +32,10 @@ PIPELINE = [
 SERVING = [
     "tensorflow-serving-api==2.16.1",
     "grpcio==1.65.5",
+    "grpcio-health-checking==1.48.2",
+    "grpcio-reflection==1.48.2",
     "tornado>=6.4,<7",
+    "prometheus-client>=0.20,<1",
 ]
 # All that serving.client needs, of any version: README.md tells how to install it without TensorFlow.
 CLIENT = ["grpcio>=1.65,<2", "protobuf>=3.20.3", "numpy>=1.24", "google-crc32c>=1.5,<2"]

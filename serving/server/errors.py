@@ -30,3 +30,12 @@ def from_tensorflow(error: tf.errors.OpError) -> ServingError:
     # Session.run raises again with the graph's source lines in front; the kernel's own message is in what it caught.
     kernel = error.__context__ if isinstance(error.__context__, tf.errors.OpError) else error
     return ServingError(_CODE_OF_NUMBER[error.error_code], kernel.message)
+
+
+def code_of(error: Exception) -> grpc.StatusCode:
+    """The code that an error is told with; UNKNOWN for one that neither the server nor TensorFlow raised."""
+    if isinstance(error, ServingError):
+        return error.code
+    if isinstance(error, tf.errors.OpError):
+        return _CODE_OF_NUMBER[error.error_code]
+    return grpc.StatusCode.UNKNOWN

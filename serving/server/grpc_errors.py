@@ -1,6 +1,7 @@
-"""A refused request as a gRPC status."""
+"""A refused request as a gRPC status, and the time that a request has."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 import grpc
@@ -13,8 +14,16 @@ _LONGEST_MESSAGE = 1024
 
 @contextlib.contextmanager
 def refusing(context: grpc.ServicerContext) -> Iterator[None]:
-    """Ends the call with the code and message of a ServingError raised inside."""
+    """Ends the call with the code and message of a ServingError raised inside; before that, if its time is up."""
+    if not context.is_active() or context.time_remaining() == 0:
+        context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline passed before the request was begun.")
     try:
         yield
     except ServingError as error:
         context.abort(error.code, str(error)[:_LONGEST_MESSAGE])
+
+
+def seconds_left(context: grpc.ServicerContext) -> float | None:
+    """Until the client's deadline; None if it set none."""
+    left = context.time_remaining()
+    return None if left is None or math.isinf(left) else left

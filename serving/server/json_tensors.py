@@ -26,8 +26,8 @@ _ROWS, _COLUMNS = "instances", "inputs"
 _BYTES_SUFFIX = "_bytes"
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """The request as a JSON object with `instances` or `inputs`, and maybe `signature_name`.
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The request as a JSON object, with a string if any as its `signature_name`.
 
     Raises:
         ServingError: INVALID_ARGUMENT, it is not that.
@@ -40,6 +40,16 @@ def parse(body: bytes) -> dict[str, Any]:
         raise invalid(f"JSON Value: {_brief(request)} Is not object")
     if not isinstance(request.get("signature_name", ""), str):
         raise invalid("'signature_name' key must be a string value.")
+    return request
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """The request as a JSON object with `instances` or `inputs`, and maybe `signature_name`.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it is not that.
+    """
+    request = parse_object(body)
     if (_ROWS in request) == (_COLUMNS in request):
         raise invalid(f"expecting exactly one of '{_ROWS}' and '{_COLUMNS}' keys")
     return request

@@ -3,16 +3,19 @@
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
+from serving.server.batching import Batcher
 from serving.server.errors import ServingError, from_tensorflow, invalid
-from serving.server.signature_checks import check_inputs, outputs_wanted
+from serving.server.metrics import Metrics
+from serving.server.signature_checks import answers_by_row, check_inputs, outputs_wanted
 
 # A SavedModel with a ScaNN index needs ScaNN's ops registered; any other is served without the package.
 with contextlib.suppress(ModuleNotFoundError):
@@ -28,6 +31,8 @@ class LoadedModel:
         directory: holds saved_model.pb.
         intra_op_threads: threads that one op may use; 0 lets TensorFlow choose.
         inter_op_threads: ops that may run at once; 0 lets TensorFlow choose.
+        batcher: merges requests of signatures that answer row by row; None runs each by itself.
+        metrics: is told of the load and of every run of the graph.
 
     Attributes:
         signatures: by name.
@@ -36,7 +41,9 @@ class LoadedModel:
         Exception: whatever TensorFlow raises for a SavedModel that cannot be read or initialised.
     """
 
-    def __init__(self, directory: str, intra_op_threads: int = 0, inter_op_threads: int = 0):
+    def __init__(self, directory: str, intra_op_threads: int = 0, inter_op_threads: int = 0,
+                 batcher: Batcher | None = None, metrics: Metrics | None = None):
+        self._batcher, self._metrics = batcher, metrics or Metrics()
         graph = tf.Graph()
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads, inter_op_parallelism_threads=inter_op_threads)
@@ -44,8 +51,9 @@ class LoadedModel:
         config.graph_options.rewrite_options.memory_optimization = RewriterConfig.NO_MEM_OPT
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
-            meta_graph = tf.compat.v1.saved_model.loader.load(
-                self._session, [tf.saved_model.SERVING], directory)
+            with self._metrics.load(directory):
+                meta_graph = tf.compat.v1.saved_model.loader.load(
+                    self._session, [tf.saved_model.SERVING], directory)
         except BaseException:
             self._session.close()
             raise
@@ -68,29 +76,44 @@ class LoadedModel:
         return self.signatures[name]
 
     def predict(self, signature_name: str, inputs: Mapping[str, np.ndarray],
-                output_filter: Sequence[str] = ()) -> dict[str, np.ndarray]:
+                output_filter: Sequence[str] = (), timeout: float | None = None) -> dict[str, np.ndarray]:
         """Runs a signature.
 
         Args:
             signature_name: "" is `serving_default`.
             inputs: one array an input of the signature; strings as object arrays of bytes.
             output_filter: names of the outputs to compute; empty for all.
+            timeout: seconds after which the run is cancelled; None for never.
 
         Raises:
-            ServingError: see `signature`, `check_inputs`, `outputs_wanted`; or, with its code, what the graph raised.
+            ServingError: see `signature`, `check_inputs`, `outputs_wanted`, `answers_by_row`, `Batcher.run`;
+                DEADLINE_EXCEEDED, after `timeout`; or, with its code, what the graph raised.
         """
         signature = self.signature(signature_name)
         check_inputs(signature, inputs)
         outputs = outputs_wanted(signature, output_filter)
+        run = functools.partial(self._run, signature, outputs)
+        if not answers_by_row(signature, outputs.values(), inputs) or not self._batcher:
+            return run(inputs, timeout)
+        # What has been checked cannot fail those it is merged with, but for what the graph itself refuses.
+        name = signature_name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+        return self._batcher.run((self, name, *sorted(outputs)), inputs, run, timeout)
+
+    def close(self) -> None:
+        """Frees the session, its variables, tables and indices."""
+        self._session.close()
+
+    def _run(self, signature: SignatureDef, outputs: Mapping[str, TensorInfo], inputs: Mapping[str, np.ndarray],
+             timeout: float | None) -> dict[str, np.ndarray]:
+        # A timeout of 0 would be none.
+        options = None if timeout is None else tf.compat.v1.RunOptions(timeout_in_ms=max(1, round(timeout * 1000)))
         try:
-            values = self._session.run({alias: info.name for alias, info in outputs.items()},
-                                       {signature.inputs[alias].name: array for alias, array in inputs.items()})
+            with self._metrics.graph_run():
+                values = self._session.run({alias: info.name for alias, info in outputs.items()},
+                                           {signature.inputs[alias].name: array for alias, array in inputs.items()},
+                                           options)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
         # Session.run returns a scalar as a Python or NumPy scalar.
         return {alias: np.asarray(values[alias], tf.as_dtype(info.dtype).as_numpy_dtype)
                 for alias, info in outputs.items()}
-
-    def close(self) -> None:
-        """Frees the session, its variables, tables and indices."""
-        self._session.close()

@@ -1,220 +1,204 @@
-"""Which version of the model is served: watches a folder, loads the newest version, then unloads the one before."""
+"""Which models are served, and which version answers a request that names a model, a version or a label."""
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
 import contextlib
-import dataclasses
-import logging
-import pathlib
 import threading
 from collections.abc import Callable, Iterator
 
 import grpc
-import tensorflow as tf
 from tensorflow_serving.apis.get_model_status_pb2 import ModelVersionStatus
 from tensorflow_serving.apis.model_pb2 import ModelSpec
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
+from serving.server import model_config
 from serving.server.errors import ServingError, invalid
 from serving.server.loader import LoadedModel
+from serving.server.served_model import Patience, ServedModel
 
-_LOG = logging.getLogger(__name__)
-_LARGEST_VERSION = 2**63 - 1
-
-
-@dataclasses.dataclass
-class _Version:
-    number: int
-    state: int = ModelVersionStatus.START
-    error_code: int = 0
-    error: str = ""
-    model: LoadedModel | None = None
-    in_flight: int = 0
+_Labels = dict[str, dict[str, int]]
 
 
 class Manager:
-    """Serves the newest version under a folder, and swaps to a newer one without refusing a request.
-
-    A version is a folder with a number for its name and a saved_model.pb inside; everything else is ignored. Put one
-    there by an atomic rename: a half-copied version fails to load. A version that failed is not tried again until its
-    folder has gone and come back; what was served before goes on. When every version has gone from the folder, the
-    loaded one goes on too.
+    """Serves the models of a configuration, each by a `ServedModel`, and changes over to another without a gap.
 
     Args:
-        model_name: the name that requests ask for.
-        base_path: folder with the version folders; may appear later.
+        config: what to serve.
         load: makes a model of a version folder.
-        when_settled: called once, from the watching thread, when the first version has loaded or failed to.
-        poll_seconds: time between two looks at the folder.
+        when_settled: called once, from a thread, when of each model a version has loaded or failed to.
+        patience: how often folders are looked at and loads are tried.
+        label_unavailable: whether a label may be assigned to a version that is not available, if it is a new label.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, the configuration is not valid (see `model_config.check`); FAILED_PRECONDITION,
+            a label is of a version that is not available.
     """
 
-    def __init__(self, model_name: str, base_path: str, load: Callable[[str], LoadedModel],
-                 when_settled: Callable[[], None] = lambda: None, poll_seconds: float = 1.0):
-        self._name = model_name
-        self._base = pathlib.Path(base_path)
-        self._load_model = load
+    def __init__(self, config: ModelServerConfig, load: Callable[[str], LoadedModel],
+                 when_settled: Callable[[], None] = lambda: None, patience: Patience | None = None, *,
+                 label_unavailable: bool = False):
+        self._load = load
         self._when_settled = when_settled
-        self._poll_seconds = poll_seconds
-        self._settled = False
-        self._told = ""
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="version-watcher", daemon=True)
-        # Guards _versions and all that is in them; notified at every change of a state or of a count in flight.
+        self._patience = patience or Patience()
+        self._label_unavailable = label_unavailable
+        self._reloading = threading.Lock()
+        self._loading = threading.Lock()
+        # Guards all below, and all that changes in the models.
         self._changed = threading.Condition()
-        self._versions: dict[int, _Version] = {}
+        self._config = ModelServerConfig()
+        self._models: dict[str, ServedModel] = {}
+        # Of models that are served no more, the last of each name: their states can still be asked for.
+        self._retired: dict[str, ServedModel] = {}
+        self._labels: _Labels = {}
+        self._started = self._stopped = False
+        self._settling = threading.Thread(target=self._settle, name="settling", daemon=True)
+        self._apply(config)
 
     def start(self) -> None:
-        """Begins to watch, in a thread."""
-        self._thread.start()
+        """Begins to load and watch, in threads."""
+        with self._changed:
+            self._started = True
+            for model in self._models.values():
+                model.start()
+        self._settling.start()
 
     def stop(self) -> None:
         """Ends the watch and unloads what is loaded. Requests still in flight are cancelled."""
-        self._stopping.set()
         with self._changed:
+            self._stopped = True
             self._changed.notify_all()
-        self._thread.join()
+        if self._started:
+            for model in (*self._models.values(), *self._retired.values()):
+                model.stop()
+
+    def reload(self, config: ModelServerConfig) -> None:
+        """Serves another configuration: whole, or not at all if it is not valid.
+
+        Models that stay go on; those that go are unloaded when their requests have ended. Returns when of each new
+        model a version is available.
+
+        Raises:
+            ServingError: as the constructor, and nothing has changed; UNKNOWN, the configuration is served, but of a
+                new model no version could be loaded.
+        """
+        with self._reloading:
+            new = self._apply(config)
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or all(
+                model.settled or model.empty_handed for model in new.values()))
+            failed = [_why_not(name, model) for name, model in new.items() if not model.available]
+        if failed:
+            raise ServingError(grpc.StatusCode.UNKNOWN,
+                               f"{len(failed)} model(s) did not become available: {{{', '.join(failed)}}}")
 
     def wait_until_available(self, timeout: float) -> bool:
-        """True as soon as a version is served, False if none is after `timeout` seconds."""
+        """True as soon as of every model a version is served, False if it is not after `timeout` seconds."""
         with self._changed:
-            return self._changed.wait_for(self._available, timeout)
+            return self._changed.wait_for(
+                lambda: all(model.available for model in self._models.values()), timeout)
 
     @contextlib.contextmanager
     def borrow(self, spec: ModelSpec) -> Iterator[tuple[int, LoadedModel]]:
         """The version that a request asks for, and its number; it stays loaded inside the `with`.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, no name or a version label; NOT_FOUND, that model or version is not served.
+            ServingError: INVALID_ARGUMENT, no name or an unknown label; NOT_FOUND, that model or version is not
+                served.
         """
-        version = self._borrow(spec)
-        try:
-            yield version.number, version.model
-        finally:
-            with self._changed:
-                version.in_flight -= 1
-                self._changed.notify_all()
+        if not spec.name:
+            raise invalid("ModelSpec has no name specified.")
+        number = self._number(spec)
+        model = self._models.get(spec.name)
+        with model.borrow(number) if model else contextlib.nullcontext() as borrowed:
+            if borrowed is None:
+                wanted = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
+                raise _not_found(f"Servable not found for request: {wanted}")
+            yield borrowed
 
     def statuses(self, spec: ModelSpec) -> list[ModelVersionStatus]:
         """The state of one version, or of all that were seen, newest first.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, a version label; NOT_FOUND, that model or version was never seen.
+            ServingError: INVALID_ARGUMENT, an unknown label; NOT_FOUND, that model or version was never seen.
         """
-        _refuse_label(spec)
+        number = self._number(spec)
         with self._changed:
-            known = self._versions if spec.name == self._name else {}
-            if not spec.HasField("version"):
-                if not known:
-                    raise _not_found(f"Could not find any versions of model {spec.name}")
-                return [_status(known[number]) for number in sorted(known, reverse=True)]
-            if spec.version.value not in known:
-                raise _not_found(f"Could not find version {spec.version.value} of model {spec.name}")
-            return [_status(known[spec.version.value])]
+            model = self._models.get(spec.name) or self._retired.get(spec.name)
+            known = model.statuses() if model else {}
+        if number is None and known:
+            return list(known.values())
+        if number is None:
+            raise _not_found(f"Could not find any versions of model {spec.name}")
+        if number not in known:
+            raise _not_found(f"Could not find version {number} of model {spec.name}")
+        return [known[number]]
 
-    def _borrow(self, spec: ModelSpec) -> _Version:
-        if not spec.name:
-            raise invalid("ModelSpec has no name specified.")
-        _refuse_label(spec)
+    def _number(self, spec: ModelSpec) -> int | None:
+        """The version that a request asks for; None for the newest."""
+        choice = spec.WhichOneof("version_choice")
+        if choice == "version":
+            return spec.version.value
+        if choice != "version_label":
+            return None
+        number = self._labels.get(spec.name, {}).get(spec.version_label)
+        if number is None:
+            raise invalid(f"Unrecognized servable version label: {spec.version_label}")
+        return number
+
+    def _apply(self, config: ModelServerConfig) -> dict[str, ServedModel]:
+        """Checks a configuration and goes over to it. Returns the new models, by name."""
+        model_config.check(config)
         with self._changed:
-            served = {version.number: version for version in self._available()} if spec.name == self._name else {}
-            if spec.HasField("version"):
-                number, wanted = spec.version.value, f"Specific({spec.name}, {spec.version.value})"
-            else:
-                number, wanted = max(served, default=None), f"Latest({spec.name})"
-            if number not in served:
-                raise _not_found(f"Servable not found for request: {wanted}")
-            served[number].in_flight += 1
-            return served[number]
+            if self._stopped or config == self._config:
+                return {}
+            self._labels = self._labels_of(config)
+            named = {model.name: model for model in config.model_config_list.config}
+            for name in self._models.keys() - named.keys():
+                self._models[name].retire()
+                self._retired[name] = self._models[name]
+            new = {name: ServedModel(named[name], self._load, self._loading, self._changed, self._patience)
+                   for name in named.keys() - self._models.keys()}
+            self._models = {name: self._models.get(name) or new[name] for name in named}
+            for name, model in self._models.items():
+                model.update(named[name])
+            self._config = config
+            if self._started:
+                for model in new.values():
+                    model.start()
+        return new
 
-    def _available(self) -> list[_Version]:
-        return [version for version in self._versions.values() if version.state == ModelVersionStatus.AVAILABLE]
+    def _labels_of(self, config: ModelServerConfig) -> _Labels:
+        labels: _Labels = {}
+        for model in config.model_config_list.config:
+            for label, number in model.version_labels.items():
+                is_new = self._labels.get(model.name, {}).get(label, number) == number
+                if not (self._label_unavailable and is_new) and not self._is_available(model.name, number):
+                    raise ServingError(
+                        grpc.StatusCode.FAILED_PRECONDITION,
+                        f"Request to assign label to version {number} of model {model.name}, which is not currently "
+                        "available for inference")
+                labels.setdefault(model.name, {})[label] = number
+        return labels
 
-    def _watch(self) -> None:
-        while not self._stopping.is_set():
-            self._poll()
-            self._stopping.wait(self._poll_seconds)
-        self._unload_all_but(None)
+    def _is_available(self, name: str, number: int) -> bool:
+        known = self._models[name].statuses() if name in self._models else {}
+        return number in known and known[number].state == ModelVersionStatus.AVAILABLE
 
-    def _poll(self) -> None:
-        try:
-            folders = _version_folders(self._base)
-        except OSError as error:
-            self._tell_once(f"Waiting for model_base_path {self._base}: {error.strerror}")
-            return
+    def _settle(self) -> None:
         with self._changed:
-            for number in [n for n, version in self._versions.items()
-                           if version.state == ModelVersionStatus.END and n not in folders]:
-                del self._versions[number]
-        if not folders:
-            self._tell_once(f"Waiting for a version of {self._name}: no folder NUMBER/ with a saved_model.pb "
-                            f"under {self._base}")
-            return
-        newest = max(folders)
-        with self._changed:
-            known = self._versions.get(newest)
-            if known and (known.state == ModelVersionStatus.AVAILABLE or known.error):
+            self._changed.wait_for(
+                lambda: self._stopped or all(model.settled for model in self._models.values()))
+            if self._stopped:
                 return
-            version = self._versions[newest] = _Version(newest)
-        if self._load(version, folders[newest]):
-            self._unload_all_but(version)
-        if not self._settled:
-            self._settled = True
-            self._when_settled()
-
-    def _load(self, version: _Version, folder: pathlib.Path) -> bool:
-        self._enter(version, ModelVersionStatus.LOADING)
-        try:
-            version.model = self._load_model(str(folder))
-        except Exception as error:  # whatever a broken SavedModel raises, the server goes on
-            version.error_code = error.error_code if isinstance(error, tf.errors.OpError) else tf.errors.UNKNOWN
-            version.error = f"{type(error).__name__}: {error}"
-            self._enter(version, ModelVersionStatus.END)
-            _LOG.error("Version %d of %s failed to load: %s", version.number, self._name, version.error)
-            return False
-        self._enter(version, ModelVersionStatus.AVAILABLE)
-        _LOG.info("Version %d of %s is AVAILABLE, from %s", version.number, self._name, folder)
-        return True
-
-    def _unload_all_but(self, kept: _Version | None) -> None:
-        for version in self._available():
-            if version is kept:
-                continue
-            self._enter(version, ModelVersionStatus.UNLOADING)
-            with self._changed:
-                self._changed.wait_for(lambda version=version: not version.in_flight or self._stopping.is_set())
-            version.model.close()
-            version.model = None
-            self._enter(version, ModelVersionStatus.END)
-            _LOG.info("Version %d of %s is unloaded", version.number, self._name)
-
-    def _enter(self, version: _Version, state: int) -> None:
-        with self._changed:
-            version.state = state
-            self._changed.notify_all()
-
-    def _tell_once(self, message: str) -> None:
-        if message != self._told:
-            _LOG.warning("%s", message)
-            self._told = message
+        self._when_settled()
 
 
-def _version_folders(base: pathlib.Path) -> dict[int, pathlib.Path]:
-    return {int(folder.name): folder for folder in base.iterdir()
-            if folder.name.isascii() and folder.name.isdecimal() and int(folder.name) <= _LARGEST_VERSION
-            and (folder / "saved_model.pb").is_file()}
-
-
-def _refuse_label(spec: ModelSpec) -> None:
-    if spec.version_label:
-        raise invalid(f"Unrecognized servable version label: {spec.version_label}. "
-                      "The embedded server has no labels; ask for a version by number.")
+def _why_not(name: str, model: ServedModel) -> str:
+    errors = [f"version {number}: {status.status.error_message}" for number, status in model.statuses().items()
+              if status.status.error_message]
+    empty = "another configuration is served by now" if model.retired else "no version in its base path"
+    return f"{{{name} due to error: {'; '.join(errors) or empty}}}"
 
 
 def _not_found(message: str) -> ServingError:
     return ServingError(grpc.StatusCode.NOT_FOUND, message)
-
-
-def _status(version: _Version) -> ModelVersionStatus:
-    status = ModelVersionStatus(version=version.number, state=version.state)
-    status.status.error_code = version.error_code
-    status.status.error_message = version.error
-    return status

@@ -5,30 +5,41 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 import grpc
 import tensorflow as tf
 from google.protobuf.message import Message
-from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    inference_pb2,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
 
-from serving.server.errors import ServingError, invalid
-from serving.server.grpc_errors import refusing
+from serving.server import unoffered
+from serving.server.errors import invalid
+from serving.server.grpc_errors import refusing, seconds_left
 from serving.server.manager import Manager
+from serving.server.metrics import Metrics
 from serving.server.tensors import to_array, to_proto
 
 _SIGNATURE_DEF = "signature_def"
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Answers from the versions that a manager serves."""
+    """Answers from the versions that a manager serves, and counts what it answers."""
 
-    def __init__(self, manager: Manager):
-        self._manager = manager
+    def __init__(self, manager: Manager, metrics: Metrics):
+        self._manager, self._metrics = manager, metrics
 
     def Predict(self, request: predict_pb2.PredictRequest,
                 context: grpc.ServicerContext) -> predict_pb2.PredictResponse:
         """Runs a signature on the request's tensors."""
-        with refusing(context):
+        with refusing(context), self._metrics.request("Predict", "GRPC") as asked:
             _need_model_spec(request)
             with self._manager.borrow(request.model_spec) as (number, model):
+                asked.model_name = request.model_spec.name
                 inputs = {alias: to_array(alias, proto) for alias, proto in request.inputs.items()}
-                outputs = model.predict(request.model_spec.signature_name, inputs, request.output_filter)
+                outputs = model.predict(request.model_spec.signature_name, inputs, request.output_filter,
+                                        seconds_left(context))
             response = predict_pb2.PredictResponse()
             response.model_spec.name = request.model_spec.name
             response.model_spec.version.value = number
@@ -45,17 +56,22 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             _need_model_spec(request)
             return model_metadata(self._manager, request)
 
-    def Classify(self, request: Message, context: grpc.ServicerContext) -> None:
+    def Classify(self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext) -> None:
         """Not offered."""
-        _only_predict("Classify", context)
+        with refusing(context):
+            _need_model_spec(request)
+            unoffered.classify(self._manager, request.model_spec)
 
-    def Regress(self, request: Message, context: grpc.ServicerContext) -> None:
+    def Regress(self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext) -> None:
         """Not offered."""
-        _only_predict("Regress", context)
+        with refusing(context):
+            _need_model_spec(request)
+            unoffered.regress(self._manager, request.model_spec)
 
-    def MultiInference(self, request: Message, context: grpc.ServicerContext) -> None:
+    def MultiInference(self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext) -> None:
         """Not offered."""
-        _only_predict("MultiInference", context)
+        with refusing(context):
+            unoffered.multi_inference(self._manager, request)
 
 
 def model_metadata(manager: Manager, request: get_model_metadata_pb2.GetModelMetadataRequest,
@@ -84,8 +100,3 @@ def model_metadata(manager: Manager, request: get_model_metadata_pb2.GetModelMet
 def _need_model_spec(request: Message) -> None:
     if not request.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
-
-
-def _only_predict(method: str, context: grpc.ServicerContext) -> None:
-    with refusing(context):
-        raise ServingError(grpc.StatusCode.UNIMPLEMENTED, f"The embedded server has no {method}; call Predict.")

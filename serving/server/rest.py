@@ -1,14 +1,16 @@
 """TF Serving's REST interface, answered by the code that answers gRPC.
 
-    POST /v1/models/NAME[/versions/V]:predict
-    GET  /v1/models/NAME[/versions/V]            states of the versions
-    GET  /v1/models/NAME[/versions/V]/metadata   signatures
+    POST /v1/models/NAME[/versions/V|/labels/LABEL]:predict
+    GET  /v1/models/NAME[/versions/V|/labels/LABEL]            states of the versions
+    GET  /v1/models/NAME[/versions/V|/labels/LABEL]/metadata   signatures
+    GET  /monitoring/prometheus/metrics                        what was counted, if wanted
 """
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,13 +26,16 @@ from tensorflow_serving.apis.get_model_metadata_pb2 import GetModelMetadataReque
 from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 
-from serving.server import json_tensors
+from serving.server import json_tensors, unoffered
 from serving.server.errors import ServingError, invalid
 from serving.server.manager import Manager
+from serving.server.metrics import Metrics
 from serving.server.prediction_service import model_metadata
 
-_MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?"
-_LARGEST_BODY_BYTES = 1 << 30
+_MODEL = r"/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
+_LARGEST_VERSION = 2**63 - 1
+# As Python objects, a body takes ten times its size and more.
+_LARGEST_BODY_BYTES = 64 << 20
 _HTTP_STATUS = {
     grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -56,18 +61,25 @@ class RestServer:
         address: to listen at.
         port: to listen at.
         workers: threads that answer requests.
+        metrics: counts them.
+        metrics_path: where the counts can be read; None for nowhere.
+        timeout: seconds for a client to send a request, before it is cut off, and for the graph to run.
 
     Raises:
         OSError: the port is not free.
     """
 
-    def __init__(self, manager: Manager, address: str, port: int, workers: int):
+    def __init__(self, manager: Manager, address: str, port: int, workers: int, metrics: Metrics,
+                 metrics_path: str | None, timeout: float):
         self._sockets = tornado.netutil.bind_sockets(port, address)
         self._workers = ThreadPoolExecutor(workers, "rest")
         self._in_flight: set[_Handler] = set()
-        given = {"manager": manager, "workers": self._workers, "in_flight": self._in_flight}
+        self._timeout = timeout
+        given = {"manager": manager, "metrics": metrics, "timeout": timeout, "workers": self._workers,
+                 "in_flight": self._in_flight}
         self._application = tornado.web.Application([
-            (_MODEL + r":(\w+)", _Predict, given),
+            *([(re.escape(metrics_path), _MetricsPage, given)] if metrics_path else []),
+            (_MODEL + r":(predict|classify|regress)", _Predict, given),
             (_MODEL + r"/metadata", _Metadata, given),
             (_MODEL, _Status, given),
             (r"/.*", _Malformed, given),
@@ -94,7 +106,9 @@ class RestServer:
         self._loop.close()
 
     async def _serve(self) -> None:
-        server = tornado.httpserver.HTTPServer(self._application, max_buffer_size=_LARGEST_BODY_BYTES)
+        server = tornado.httpserver.HTTPServer(
+            self._application, max_buffer_size=_LARGEST_BODY_BYTES, max_body_size=_LARGEST_BODY_BYTES,
+            idle_connection_timeout=self._timeout, body_timeout=self._timeout)
         server.add_sockets(self._sockets)
         await self._stopping.wait()
         server.stop()
@@ -106,8 +120,10 @@ class RestServer:
 class _Handler(tornado.web.RequestHandler):
     """Runs the answer in a worker thread, and writes it or its error as JSON."""
 
-    def initialize(self, manager: Manager, workers: ThreadPoolExecutor, in_flight: set["_Handler"]) -> None:
-        self.manager, self._workers, self._in_flight = manager, workers, in_flight
+    def initialize(self, manager: Manager, metrics: Metrics, timeout: float, workers: ThreadPoolExecutor,
+                   in_flight: set["_Handler"]) -> None:
+        self.manager, self.metrics, self.timeout = manager, metrics, timeout
+        self._workers, self._in_flight = workers, in_flight
 
     async def answer(self, compute: Callable[..., dict[str, Any]], *args: Any) -> None:
         self._in_flight.add(self)
@@ -137,36 +153,51 @@ class _Malformed(_Handler):
 
 
 class _Predict(_Handler):
-    async def post(self, name: str, version: str | None, method: str) -> None:
-        await self.answer(self._predict if method == "predict" else self._only_predict, name, version)
+    async def post(self, name: str, version: str | None, label: str | None, method: str) -> None:
+        await self.answer({"predict": self._predict, "classify": self._classify, "regress": self._regress}[method],
+                          name, version, label)
 
-    def _predict(self, name: str, version: str | None) -> dict[str, Any]:
-        request = json_tensors.parse(self.request.body)
-        signature_name = request.get("signature_name", "")
-        with self.manager.borrow(_spec(name, version)) as (_, model):
-            inputs = json_tensors.read_inputs(request, model.signature(signature_name))
-            return json_tensors.write_outputs(model.predict(signature_name, inputs), request)
+    def _predict(self, *model_parts: str | None) -> dict[str, Any]:
+        with self.metrics.request("Predict", "REST") as asked:
+            request = json_tensors.parse(self.request.body)
+            signature_name = request.get("signature_name", "")
+            with self.manager.borrow(_spec(*model_parts)) as (_, model):
+                asked.model_name = model_parts[0]
+                inputs = json_tensors.read_inputs(request, model.signature(signature_name))
+                outputs = model.predict(signature_name, inputs, timeout=self.timeout)
+                return json_tensors.write_outputs(outputs, request)
 
-    def _only_predict(self, name: str, version: str | None) -> dict[str, Any]:
-        raise ServingError(grpc.StatusCode.UNIMPLEMENTED, "The embedded server has :predict only.")
+    def _classify(self, *model_parts: str | None) -> dict[str, Any]:
+        request = json_tensors.parse_object(self.request.body)
+        unoffered.classify(self.manager, _spec(*model_parts, request.get("signature_name", "")))
+
+    def _regress(self, *model_parts: str | None) -> dict[str, Any]:
+        request = json_tensors.parse_object(self.request.body)
+        unoffered.regress(self.manager, _spec(*model_parts, request.get("signature_name", "")))
+
+
+class _MetricsPage(_Handler):
+    async def get(self) -> None:
+        self.set_header("Content-Type", "text/plain; version=0.0.4")
+        await self.finish(self.metrics.page())
 
 
 class _Status(_Handler):
-    async def get(self, name: str, version: str | None) -> None:
-        await self.answer(self._status, name, version)
+    async def get(self, *model_parts: str | None) -> None:
+        await self.answer(self._status, *model_parts)
 
-    def _status(self, name: str, version: str | None) -> dict[str, Any]:
-        return _to_dict(GetModelStatusResponse(model_version_status=self.manager.statuses(_spec(name, version))))
+    def _status(self, *model_parts: str | None) -> dict[str, Any]:
+        return _to_dict(GetModelStatusResponse(model_version_status=self.manager.statuses(_spec(*model_parts))))
 
 
 class _Metadata(_Handler):
-    async def get(self, name: str, version: str | None) -> None:
-        await self.answer(self._metadata, name, version)
+    async def get(self, *model_parts: str | None) -> None:
+        await self.answer(self._metadata, *model_parts)
 
-    def _metadata(self, name: str, version: str | None) -> dict[str, Any]:
+    def _metadata(self, *model_parts: str | None) -> dict[str, Any]:
         field = "signature_def"
         response = model_metadata(self.manager, GetModelMetadataRequest(
-            model_spec=_spec(name, version), metadata_field=[field]))
+            model_spec=_spec(*model_parts), metadata_field=[field]))
         signatures = SignatureDefMap()
         response.metadata[field].Unpack(signatures)
         spec = response.model_spec
@@ -174,10 +205,14 @@ class _Metadata(_Handler):
                 "metadata": {field: _to_dict(signatures)}}
 
 
-def _spec(name: str, version: str | None) -> ModelSpec:
-    spec = ModelSpec(name=name)
+def _spec(name: str, version: str | None, label: str | None, signature_name: str = "") -> ModelSpec:
+    spec = ModelSpec(name=name, signature_name=signature_name)
     if version is not None:
+        if len(version) > len(str(_LARGEST_VERSION)) or int(version) > _LARGEST_VERSION:
+            raise invalid(f"Failed to convert version: {version} to numeric.")
         spec.version.value = int(version)
+    if label is not None:
+        spec.version_label = label
     return spec
 
 

@@ -10,6 +10,9 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from serving.server.errors import invalid
 
+# A row costs far more than its few bytes in a request: up to a megabyte while the graph runs.
+_MOST_ROWS = 1024
+
 
 def check_inputs(signature: SignatureDef, inputs: Mapping[str, np.ndarray]) -> None:
     """Refuses inputs that the signature does not take.
@@ -28,6 +31,25 @@ def check_inputs(signature: SignatureDef, inputs: Mapping[str, np.ndarray]) -> N
     if len(set(batches.values())) > 1:
         raise invalid("inputs of one request must have one batch size (first dimension), got "
                       + ", ".join(f'"{alias}": {size}' for alias, size in batches.items()))
+
+
+def answers_by_row(signature: SignatureDef, outputs: Iterable[TensorInfo], inputs: Mapping[str, np.ndarray]) -> bool:
+    """Whether a signature answers row by row: the first dimension of every input and output is left open.
+
+    Args:
+        signature: the request is meant for.
+        outputs: of the signature that are asked for.
+        inputs: checked.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it does, and there are more than 1,024 rows.
+    """
+    if not all(map(_has_batch, [*signature.inputs.values(), *outputs])):
+        return False
+    rows = max(map(len, inputs.values()), default=0)
+    if rows > _MOST_ROWS:
+        raise invalid(f"a request must have at most {_MOST_ROWS} rows (first dimension), got {rows}. Send several.")
+    return bool(inputs)
 
 
 def outputs_wanted(signature: SignatureDef, output_filter: Sequence[str]) -> dict[str, TensorInfo]:

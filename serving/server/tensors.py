@@ -28,7 +28,7 @@ _VALUE_FIELD = {
     types_pb2.DT_UINT64: "uint64_val",
 }
 # A few bytes may ask for a tensor of any size; more than this is an attack or a mistake.
-_MOST_REPEATS = 1 << 24
+_MOST_REPEATS = 1 << 20
 
 
 def to_array(alias: str, proto: TensorProto) -> np.ndarray:

@@ -7,126 +7,27 @@ import contextlib
 import json
 import os
 import pathlib
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 
 import grpc
 import pytest
 import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    inference_pb2,
-    model_management_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-    regression_pb2,
-)
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from serving.client import CategoryPrediction, Client, History, Recommendation
 from serving.server.__main__ import main
+from tests.serving.server_process import START_SECONDS, OneModelsServer
 from tests.serving.toy_servable import ToyServable
-
-REPOSITORY = pathlib.Path(__file__).parents[2]
-START_SECONDS = 120
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """A server process over a folder of versions. Tests may change the versions; requests tell the one they meet."""
-
-    def __init__(self, base: pathlib.Path):
-        self.versions, self._log = base / "ulim", base / "log"
-        self.port, self.rest_port = free_port(), free_port()
-        self._launch()
-
-    def _launch(self):
-        with open(f"{self._log}.out", "a") as out, open(f"{self._log}.err", "a") as err:
-            # The flags' two spellings, both as tensorflow_model_server takes them.
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "serving.server", "--model_name=ulim", f"--model_base_path={self.versions}",
-                 "--port", str(self.port), f"--rest_api_port={self.rest_port}",
-                 "--file_system_poll_wait_seconds=0.1"],
-                cwd=REPOSITORY, stdout=out, stderr=err, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}")
-        self.stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
-        self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
-
-    def publish(self, version: int, make) -> None:
-        """Makes the version beside the folder and renames it in, as a Pusher does."""
-        aside = self.versions.parent / f"making-{version}"
-        make(str(aside))
-        self.versions.mkdir(exist_ok=True)
-        aside.rename(self.versions / str(version))
-
-    def withdraw(self, version: int) -> None:
-        """Removes a version's folder and waits until the server has forgotten it."""
-        shutil.rmtree(self.versions / str(version))
-        deadline = time.monotonic() + START_SECONDS
-        while version in self.states() and time.monotonic() < deadline:
-            time.sleep(0.05)
-
-    @property
-    def version(self) -> int:
-        return max(self.states())
-
-    def ready(self) -> "Server":
-        """Waits for the ports; a server that was ended by a test is launched again."""
-        if self.process.poll() is not None:
-            self._launch()
-        grpc.channel_ready_future(self.channel).result(START_SECONDS)
-        return self
-
-    def out(self) -> str:
-        return pathlib.Path(f"{self._log}.out").read_text()
-
-    def err(self) -> str:
-        return pathlib.Path(f"{self._log}.err").read_text()
-
-    def states(self) -> dict:
-        request = get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = "ulim"
-        answer = self.models.GetModelStatus(request, timeout=10)
-        return {status.version: status for status in answer.model_version_status}
-
-    def wait_for_state(self, version: int, state: str):
-        wanted = get_model_status_pb2.ModelVersionStatus.State.Value(state)
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            status = self.states().get(version)
-            if status and status.state == wanted:
-                return status
-            time.sleep(0.05)
-        raise AssertionError(f"version {version} is not {state}: {self.states()}")
-
-    def rest(self, path: str, body=None) -> tuple[int, dict]:
-        data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.rest_port}{path}", data, timeout=30) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
 
 
 @pytest.fixture(scope="module")
 def launched(tmp_path_factory):
     """A server started before there is anything to serve."""
-    server = Server(tmp_path_factory.mktemp("server"))
+    server = OneModelsServer(tmp_path_factory.mktemp("server"))
     try:
         deadline = time.monotonic() + START_SECONDS
         while "Waiting" not in server.err() and time.monotonic() < deadline:
@@ -134,8 +35,7 @@ def launched(tmp_path_factory):
         server.publish(1, ToyServable(1).save)
         yield server
     finally:
-        server.process.kill()
-        server.process.wait()
+        server.kill()
 
 
 @pytest.fixture
@@ -252,7 +152,7 @@ def test_a_request_larger_than_grpcs_own_limit_is_taken(server):
     ({"name": "other"}, "NOT_FOUND", "Servable not found for request: Latest(other)"),
     ({"version": 999}, "NOT_FOUND", "Servable not found for request: Specific(ulim, 999)"),
     ({"name": ""}, "INVALID_ARGUMENT", "ModelSpec has no name specified."),
-    ({"version_label": "stable"}, "INVALID_ARGUMENT", "Unrecognized servable version label: stable."),
+    ({"version_label": "stable"}, "INVALID_ARGUMENT", "Unrecognized servable version label: stable"),
     ({"signature_name": "nosuch"}, "FAILED_PRECONDITION", 'Serving signature key "nosuch" not found.'),
     ({"signature_name": "__saved_model_init_op"}, "INVALID_ARGUMENT",
      "Expected prediction signature method_name to be one of"),
@@ -348,18 +248,6 @@ def test_a_message_too_long_for_a_grpc_status_is_cut(server):
     assert len(details) == 1024
 
 
-def test_what_the_server_has_not_is_unimplemented(server):
-    for call, request, text in (
-            (server.stub.Classify, classification_pb2.ClassificationRequest(), "has no Classify; call Predict"),
-            (server.stub.Regress, regression_pb2.RegressionRequest(), "has no Regress; call Predict"),
-            (server.stub.MultiInference, inference_pb2.MultiInferenceRequest(), "has no MultiInference; call Predict"),
-            (server.models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest(),
-             "serves one model; restart it")):
-        code, details = refused(call, request)
-        assert code == grpc.StatusCode.UNIMPLEMENTED
-        assert text in details
-
-
 # Metadata and status ------------------------------------------------------------------------------------------------
 
 
@@ -449,7 +337,6 @@ def test_rest_tells_states_and_signatures(server):
     ("/v1/models/ulim/versions/999:predict", {"instances": ROWS}, 404, "Specific(ulim, 999)"),
     ("/v1/models/other", None, 404, "Could not find any versions of model other"),
     ("/v1/models/other/metadata", None, 404, "Servable not found for request: Latest(other)"),
-    ("/v1/models/ulim:classify", {"examples": []}, 501, "has :predict only"),
     ("/v1/models/ulim:predict", None, 400, "Malformed request: GET /v1/models/ulim:predict"),
     ("/v2/health", None, 400, "Malformed request: GET /v2/health"),
     ("/v1/models/ulim:predict", b"{", 400, "JSON Parse error"),
@@ -571,6 +458,7 @@ def test_other_folders_are_ignored(server):
         if name != "66":
             (server.versions / name / "saved_model.pb").touch()
     (server.versions / "77").touch()
+    os.mkdir(os.fsencode(server.versions) + b"/\xff")  # not UTF-8
     time.sleep(0.5)
     assert set(server.states()) == before
 
