@@ -86,11 +86,10 @@ def write(directory: str, signatures: Sequence[str], histories: Sequence[History
 
 def _request(histories: Sequence[History], signature: str) -> PredictRequest:
     """Asks about histories, or about their newest items; filters let through what was not bought before."""
-    bought = [history.item_ids[-1] if history.item_ids else "" for history in histories]
     if signature == contract.SIGNATURE_ENCODE_ITEM:
-        return encode_items_request(bought)
+        return encode_items_request([history.item_ids[-1] if history.item_ids else "" for history in histories])
     return predict_request(histories, signature, filters=[
-        Filters(exclude_items=[item] if item else [], exclude_seen=True) for item in bought])
+        Filters(exclude_items=history.item_ids[-1:], exclude_seen=True) for history in histories])
 
 
 def read(directory: str) -> list[predict_pb2.PredictRequest]:

@@ -43,7 +43,13 @@ class DataGateConfig(Section):
     max_early_share: float = setting(0.05, "share of such events above which the run stops; fewer are only told",
                                      low=0.0, high=1.0)
     max_skew_divergence: float = setting(0.05, "Jensen-Shannon divergence between the splits train and eval that is "
-                                         "told, without stopping", low=0.0, high=1.0)
+                                         "told, without stopping; between requests and the split train, above which "
+                                         "tfx_pipeline.skew_check fails", low=0.0, high=1.0)
+    max_age_ratio: float = setting(2.0, "factor by which the median and the 90th percentile of the ages of requests' "
+                                   "events, in days, may differ from training's, either way; for "
+                                   "tfx_pipeline.skew_check", low=1.0)
+    max_unknown_share: float = setting(0.05, "share of requests' events of items that training did not know, above "
+                                       "which tfx_pipeline.skew_check fails", low=0.0, high=1.0)
     told_share: float = setting(0.05, "share of items with several categories, or of events beyond "
                                 "ingest.max_history, that is told, without stopping", low=0.0, high=1.0)
 

@@ -15,7 +15,7 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from serving.server.batching import Batcher
 from serving.server.errors import ServingError, from_tensorflow, invalid
 from serving.server.metrics import Metrics
-from serving.server.signature_checks import check_inputs, has_batch, outputs_wanted
+from serving.server.signature_checks import answers_by_row, check_inputs, outputs_wanted
 
 # A SavedModel with a ScaNN index needs ScaNN's ops registered; any other is served without the package.
 with contextlib.suppress(ModuleNotFoundError):
@@ -31,7 +31,7 @@ class LoadedModel:
         directory: holds saved_model.pb.
         intra_op_threads: threads that one op may use; 0 lets TensorFlow choose.
         inter_op_threads: ops that may run at once; 0 lets TensorFlow choose.
-        batcher: merges requests of signatures whose inputs and outputs all have a batch; None runs each by itself.
+        batcher: merges requests of signatures that answer row by row; None runs each by itself.
         metrics: is told of the load and of every run of the graph.
 
     Attributes:
@@ -86,14 +86,14 @@ class LoadedModel:
             timeout: seconds after which the run is cancelled; None for never.
 
         Raises:
-            ServingError: see `signature`, `check_inputs`, `outputs_wanted`; DEADLINE_EXCEEDED, after `timeout`; or,
-                with its code, what the graph raised.
+            ServingError: see `signature`, `check_inputs`, `outputs_wanted`, `answers_by_row`, `Batcher.run`;
+                DEADLINE_EXCEEDED, after `timeout`; or, with its code, what the graph raised.
         """
         signature = self.signature(signature_name)
         check_inputs(signature, inputs)
         outputs = outputs_wanted(signature, output_filter)
         run = functools.partial(self._run, signature, outputs)
-        if not self._batcher or not all(map(has_batch, [*signature.inputs.values(), *outputs.values()])):
+        if not answers_by_row(signature, outputs.values(), inputs) or not self._batcher:
             return run(inputs, timeout)
         # What has been checked cannot fail those it is merged with, but for what the graph itself refuses.
         name = signature_name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY

@@ -181,8 +181,8 @@ class ServedModel:
             return
         try:
             folders = version_folders.find(config.base_path)
-        except tf.errors.OpError as error:
-            self._tell_once(f"Waiting for model_base_path {config.base_path} of {config.name}: {error.message}")
+        except OSError as error:
+            self._tell_once(f"Waiting for model_base_path {config.base_path}: {error.strerror or error}")
             folders = {}
         else:
             if not folders:

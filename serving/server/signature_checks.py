@@ -19,8 +19,7 @@ def check_inputs(signature: SignatureDef, inputs: Mapping[str, np.ndarray]) -> N
 
     Raises:
         ServingError: INVALID_ARGUMENT: an input is missing, unknown, of another dtype or shape than the signature's,
-            or its batch (first dimension, where the signature leaves it open) is not the other inputs', or has more
-            than 1,024 rows in an input of two dimensions.
+            or its batch (first dimension, where the signature leaves it open) is not the other inputs'.
     """
     if inputs.keys() != signature.inputs.keys():
         raise invalid(
@@ -28,10 +27,29 @@ def check_inputs(signature: SignatureDef, inputs: Mapping[str, np.ndarray]) -> N
             f"Missing but required: {_names(signature.inputs.keys() - inputs.keys())}.")
     for alias, array in inputs.items():
         _check_input(alias, signature.inputs[alias], array)
-    batches = {alias: array.shape[0] for alias, array in sorted(inputs.items()) if has_batch(signature.inputs[alias])}
+    batches = {alias: array.shape[0] for alias, array in sorted(inputs.items()) if _has_batch(signature.inputs[alias])}
     if len(set(batches.values())) > 1:
         raise invalid("inputs of one request must have one batch size (first dimension), got "
                       + ", ".join(f'"{alias}": {size}' for alias, size in batches.items()))
+
+
+def answers_by_row(signature: SignatureDef, outputs: Iterable[TensorInfo], inputs: Mapping[str, np.ndarray]) -> bool:
+    """Whether a signature answers row by row: the first dimension of every input and output is left open.
+
+    Args:
+        signature: the request is meant for.
+        outputs: of the signature that are asked for.
+        inputs: checked.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it does, and there are more than 1,024 rows.
+    """
+    if not all(map(_has_batch, [*signature.inputs.values(), *outputs])):
+        return False
+    rows = max(map(len, inputs.values()), default=0)
+    if rows > _MOST_ROWS:
+        raise invalid(f"a request must have at most {_MOST_ROWS} rows (first dimension), got {rows}. Send several.")
+    return bool(inputs)
 
 
 def outputs_wanted(signature: SignatureDef, output_filter: Sequence[str]) -> dict[str, TensorInfo]:
@@ -49,18 +67,17 @@ def outputs_wanted(signature: SignatureDef, output_filter: Sequence[str]) -> dic
     return {alias: signature.outputs[alias] for alias in output_filter or signature.outputs}
 
 
-def has_batch(info: TensorInfo) -> bool:
-    """Whether the first dimension is left open for any number of rows."""
-    shape = tf.TensorShape(info.tensor_shape)
-    return bool(shape.rank) and shape[0] is None
-
-
 def _check_input(alias: str, info: TensorInfo, array: np.ndarray) -> None:
     wanted_dtype, wanted = tf.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape)
     dtype = tf.as_dtype(array.dtype)
     if dtype != wanted_dtype or not wanted.is_compatible_with(array.shape):
         raise invalid(f'input "{alias}" must be {wanted_dtype.name} {_shape(wanted)}, '
                       f"got {dtype.name} {_shape(tf.TensorShape(array.shape))}")
+
+
+def _has_batch(info: TensorInfo) -> bool:
+    shape = tf.TensorShape(info.tensor_shape)
+    return bool(shape.rank) and shape[0] is None
 
 
 def _shape(shape: tf.TensorShape) -> str:

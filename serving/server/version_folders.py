@@ -2,6 +2,8 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
+import os
+
 import tensorflow as tf
 from tensorflow_serving.config.file_system_storage_path_source_pb2 import FileSystemStoragePathSourceConfig
 
@@ -16,15 +18,17 @@ def find(base_path: str) -> dict[int, str]:
         base_path: a folder, or a URI that TensorFlow can read.
 
     Raises:
-        tf.errors.OpError: it cannot be listed.
+        OSError: it cannot be read.
     """
     folders = {}
-    for name in sorted(tf.io.gfile.listdir(base_path)):
-        name = name.rstrip("/")  # object stores end a folder's name so
-        folder = f"{base_path.rstrip('/')}/{name}"
-        if (name.isascii() and name.isdecimal() and int(name) <= _LARGEST_VERSION
-                and tf.io.gfile.exists(f"{folder}/saved_model.pb")):
-            folders[int(name)] = folder
+    try:
+        for name in sorted(_names(base_path)):
+            folder = f"{base_path.rstrip('/')}/{name}"
+            if (name.isascii() and name.isdecimal() and int(name) <= _LARGEST_VERSION
+                    and tf.io.gfile.exists(f"{folder}/saved_model.pb")):
+                folders[int(name)] = folder
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
     return folders
 
 
@@ -37,3 +41,10 @@ def wanted(folders: dict[int, str], policy: VersionPolicy) -> dict[int, str]:
         return {number: folder for number, folder in folders.items() if number in policy.specific.versions}
     newest = sorted(folders, reverse=True)[:max(policy.latest.num_versions, 1)]
     return {number: folders[number] for number in newest}
+
+
+def _names(base_path: str) -> list[str]:
+    # TensorFlow fails on a folder that holds a name which is not UTF-8, whosever it is.
+    if "://" not in base_path:
+        return os.listdir(base_path)
+    return [name.rstrip("/") for name in tf.io.gfile.listdir(base_path)]  # object stores end a folder's name so

@@ -23,7 +23,7 @@ from tests.serving.toy_servable import ToyServable
 from tfx_pipeline import rollback
 
 GRPC_CLIENTS, REST_CLIENTS = 4, 2
-ROWS = [{"item_id": ["milk"], "timestamp": [5], "length": 1, "now": 0}]
+ROWS = [{"item_id": ["milk", "bread"], "timestamp": [5, 9], "length": 2, "now": 0}]
 
 
 def listed(base: pathlib.Path, more: str = "") -> str:
@@ -80,9 +80,8 @@ class Clients:
         request.model_spec.name, request.model_spec.signature_name = "ulim", ""
         if self._label:
             request.model_spec.version_label = self._label
-        for name, value, dtype in (("item_id", [["milk"]], tf.string), ("timestamp", [[5]], tf.int64),
-                                   ("length", [1], tf.int32), ("now", [0], tf.int64)):
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype))
+        for name, dtype in (("item_id", tf.string), ("timestamp", tf.int64), ("length", tf.int32), ("now", tf.int64)):
+            request.inputs[name].CopyFrom(tf.make_tensor_proto([row[name] for row in ROWS], dtype))
         with grpc.insecure_channel(f"127.0.0.1:{self._server.port}",
                                    [("grpc.use_local_subchannel_pool", 1)]) as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)

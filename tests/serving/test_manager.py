@@ -311,10 +311,12 @@ def test_no_look_follows_where_polls_are_off(tmp_path, manage, models):
     assert models.loads == [1]
 
 
-def test_versions_are_found_in_any_file_system_of_tensorflow(manage):
-    tf.io.gfile.makedirs("ram://models/ulim/3")
-    tf.io.gfile.GFile("ram://models/ulim/3/saved_model.pb", "w").write("a graph")
+def test_versions_are_found_in_any_file_system_of_tensorflow(manage, caplog):
     manager = manage(single_model("ulim", "ram://models/ulim"))
+    wait_until(lambda: "Waiting for model_base_path ram://models/ulim: " in caplog.text)
+    tf.io.gfile.makedirs("ram://models/ulim/3")
+    with tf.io.gfile.GFile("ram://models/ulim/3/saved_model.pb", "w") as graph:
+        graph.write("a graph")
     wait_until(lambda: serving(manager) == 3)
 
 

@@ -380,7 +380,7 @@ def test_rest_refuses_as_grpc(server, path, body, status, text):
 
 
 def test_the_server_says_what_it_waits_for_what_it_serves_and_where(server):
-    assert f"Waiting for model_base_path {server.versions} of ulim: " in server.err()
+    assert f"Waiting for model_base_path {server.versions}: No such file or directory" in server.err()
     assert server.out().splitlines()[:3] == [
         f"Version 1 of ulim is AVAILABLE, from {server.versions}/1",
         f"Running gRPC ModelServer at 127.0.0.1:{server.port} ...",
@@ -458,6 +458,7 @@ def test_other_folders_are_ignored(server):
         if name != "66":
             (server.versions / name / "saved_model.pb").touch()
     (server.versions / "77").touch()
+    os.mkdir(os.fsencode(server.versions) + b"/\xff")  # not UTF-8
     time.sleep(0.5)
     assert set(server.states()) == before
 

@@ -13,6 +13,7 @@ from serving import contract
 from serving.client import History
 from serving.histories import read_user, to_arrays
 from serving.server.loader import LoadedModel
+from tfx_pipeline.catalog_split import item_categories
 from tfx_pipeline.report import calibration
 from ulim_tf import features
 from ulim_tf.config import FeaturesConfig
@@ -34,7 +35,7 @@ def category_calibration(servable: str, held_out: Sequence[str], catalog: Sequen
     Returns:
         None if no user has an item of a known category in the held-out basket.
     """
-    category = _item_categories(catalog)
+    category = item_categories(catalog)
     users = list(itertools.islice(_users(held_out, category, config), most))
     if not users:
         return None
@@ -44,15 +45,6 @@ def category_calibration(servable: str, held_out: Sequence[str], catalog: Sequen
     finally:
         model.close()
     return calibration.measure(*(np.concatenate(parts) for parts in zip(*answers)))
-
-
-def _item_categories(files: Sequence[str]) -> dict[bytes, bytes]:
-    category = {}
-    for record in tf.data.TFRecordDataset(list(files), "GZIP").as_numpy_iterator():
-        stored = tf.train.Example.FromString(record).features.feature
-        category.update(zip(stored[features.CATALOG_ITEM].bytes_list.value,
-                            stored[features.CATALOG_CATEGORY].bytes_list.value))
-    return category
 
 
 def _users(files: Sequence[str], category: dict[bytes, bytes],

@@ -14,6 +14,7 @@ from tfx_pipeline.components.data_gate.report import PASS, STOP, WARN, Check, Pr
 from tfx_pipeline.config import DataGateConfig
 
 _MOVED_SHOWN = 3
+_QUANTILES = (("the median", 0.5), ("the 90th percentile", 0.9))
 
 
 def absolute_checks(train: Profile, config: DataGateConfig) -> list[Check]:
@@ -56,7 +57,7 @@ def drift_checks(train: Profile, baseline: Profile, config: DataGateConfig) -> l
                        f"{name} of the histories is {{:,.0f}} events long, and was {{:,.0f}} in the earlier run, whose "
                        f"log has {_span(baseline):,} days before the held-out time where this has {_span(train):,}",
                        growth)
-          for name, quantile in (("the median", 0.5), ("the 90th percentile", 0.9))),
+          for name, quantile in _QUANTILES),
         _ratio_check("event rate", rate, rate_before, config.max_rate_ratio, "max_rate_ratio",
                      f"the newest {config.rate_days} days before the held-out time have {{:,.1f}} events a day, and "
                      "had {:,.1f} in the earlier run"),
@@ -72,6 +73,45 @@ def skew_checks(train: Profile, held_out: Profile, config: DataGateConfig) -> li
                   config.max_skew_divergence, None, "max_skew_divergence",
                   f"the categories' shares of events in split eval are {divergence:.3f} from those in split train "
                   f"(Jensen-Shannon divergence); {_moved(held_out, train)}")]
+
+
+def served_checks(served: Profile, age_events: Mapping[int, int], unknown_events: int, train: Profile,
+                  config: DataGateConfig) -> list[Check]:
+    """How far what a server is asked about is from what its model was trained on.
+
+    Args:
+        served: of the histories of requests; its categories are of the events whose items are known.
+        age_events: whole days from an event to the request -> events.
+        unknown_events: those of items that training did not know.
+        train: of the split train, asked about on its last day.
+        config: gives the bounds.
+    """
+    unknown_share = unknown_events / sum(age_events.values())
+    checks = [Check("unknown items", _stop(unknown_share > config.max_unknown_share), unknown_share,
+                    config.max_unknown_share, None, "max_unknown_share",
+                    f"{unknown_share:.1%} of the events that are sent have items that training did not know")]
+    if not served.category_events:
+        return checks
+    divergence = category_divergence(served, train)
+    last_day = max(train.day_events)
+    trained_age = {last_day - day: events for day, events in train.day_events.items()}
+    return [
+        *checks,
+        *absolute_checks(served, config),
+        Check("category skew", _stop(divergence > config.max_skew_divergence), divergence, config.max_skew_divergence,
+              None, "max_skew_divergence",
+              f"the categories' shares of events that are sent are {divergence:.3f} from those in training "
+              f"(Jensen-Shannon divergence); {_moved(served, train)}"),
+        *(_ratio_check(f"history length, {name}", history_length(served, quantile), history_length(train, quantile),
+                       config.max_history_ratio, "max_history_ratio",
+                       f"{name} of the histories that are sent is {{:,.0f}} events long, and is {{:,.0f}} in training")
+          for name, quantile in _QUANTILES),
+        *(_ratio_check(f"age of events, {name}", 1 + _quantile(age_events, quantile),
+                       1 + _quantile(trained_age, quantile), config.max_age_ratio, "max_age_ratio",
+                       f"{name} of the events that are sent is from {{:,.0f}} days before the request, the day of the "
+                       "request counted, and in training from {:,.0f} before its end")
+          for name, quantile in _QUANTILES),
+    ]
 
 
 def ingest_checks(summary: Mapping[str, Any], config: DataGateConfig) -> list[Check]:
@@ -124,12 +164,7 @@ def category_divergence(one: Profile, other: Profile) -> float:
 
 def history_length(profile: Profile, quantile: float) -> int:
     """Least number of events that this share of the users do not exceed."""
-    users = 0
-    for length, count in sorted(profile.history_users.items()):
-        users += count
-        if users >= quantile * sum(profile.history_users.values()):
-            return length
-    raise ValueError(f"quantile must be at most 1 and the profile have users, got {quantile} and {profile}")
+    return _quantile(profile.history_users, quantile)
 
 
 def event_rate(profile: Profile, days: int) -> float:
@@ -144,6 +179,16 @@ def _ratio_check(rule: str, value: float, before: float, bound: float, setting: 
     """Whether a value is within a factor of what it was, of that times the log's growth, or between."""
     least, most = before * min(1.0, growth) / bound, before * max(1.0, growth) * bound
     return Check(rule, _stop(not least <= value <= most), value, bound, before, setting, told.format(value, before))
+
+
+def _quantile(counts: Mapping[int, int], quantile: float) -> int:
+    """Least value that this share of what is counted does not exceed."""
+    below = 0
+    for value, count in sorted(counts.items()):
+        below += count
+        if below >= quantile * sum(counts.values()):
+            return value
+    raise ValueError(f"quantile must be at most 1 and something be counted, got {quantile} and {counts}")
 
 
 def _span(profile: Profile) -> int:

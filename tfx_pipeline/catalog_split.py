@@ -1,0 +1,23 @@
+"""The split `catalog` of stored examples, read back."""
+
+import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from ulim_tf import features
+
+
+def item_categories(files: Sequence[str]) -> dict[bytes, bytes]:
+    """Item id -> category id.
+
+    Args:
+        files: gzipped TFRecord files of the split, as before Transform.
+    """
+    category = {}
+    for record in tf.data.TFRecordDataset(list(files), "GZIP").as_numpy_iterator():
+        stored = tf.train.Example.FromString(record).features.feature
+        category.update(zip(stored[features.CATALOG_ITEM].bytes_list.value,
+                            stored[features.CATALOG_CATEGORY].bytes_list.value))
+    return category
