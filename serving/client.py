@@ -153,14 +153,16 @@ class Client:
 
 def predict_request(histories: Sequence[History], signature: str,
                     model_name: str = contract.MODEL_NAME) -> predict_pb2.PredictRequest:
-    """The request that asks a signature about B histories: [B, L] with L the longest, shorter ones padded behind.
+    """The request that asks a signature about B histories: [B, L] with L the longest, but 1 at least, shorter ones
+    padded behind.
 
     Args:
         histories: at least one.
         signature: its name in the contract.
         model_name: as the server names it.
     """
-    length = max(len(history.item_ids) for history in histories)
+    # TF Serving pads merged requests with their own first value; without one, it fails all of them.
+    length = max(1, *(len(history.item_ids) for history in histories))
     items, times, types = [], [], []
     for history in histories:
         padding = length - len(history.item_ids)
