@@ -21,7 +21,8 @@ and one for each column of users' profiles (`features.user_profile`), "" where i
 
 `length` alone says which events are real, whatever stands in the padding; below 0 it is 0, above L it is L. Events come
 in any order; among equal timestamps, in the order they happened. `now` 0 means the time of the newest event, and events
-later than `now` are as old as it. Timestamps are unix seconds. The embedded server takes 1 to 1,024 rows a request.
+later than `now` are as old as it. Timestamps are unix seconds, and farther than 2^61 from 1970 is no farther. The
+embedded server takes 1 to 1,024 rows a request.
 """
 
 from collections.abc import Sequence

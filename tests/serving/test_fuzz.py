@@ -344,6 +344,13 @@ def test_a_negative_length_is_no_event_and_a_length_beyond_them_is_all(victim):
     assert answered(0) != answered(6)
 
 
+def test_histories_as_long_as_time_have_probabilities(victim):
+    """The seconds between these two events of a category are more than an int64 holds."""
+    for signature in SHAPES:
+        request = predict_request([History(["item 1", "item 1"], [-2**63, 2**63 - 1], now=2**63 - 1)], signature)
+        check(request, victim.stub.Predict(request, timeout=30))
+
+
 @pytest.mark.parametrize("time", [-2**63, 2**63 - 1])
 def test_padding_is_not_read_at_the_ends_of_time(victim, time):
     """Padding in front of real events in time's order must not take their place."""
