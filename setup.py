@@ -45,7 +45,7 @@ BENCH = [*DEMO, "matplotlib>=3.8,<4", "faiss-cpu==1.15.1", "hnswlib==0.8.0", "th
 NOTEBOOK = ["nbclient", "nbformat", "ipykernel"]
 DEV = [
     *BENCH, *CLIENT, *KUBEFLOW, *NOTEBOOK,
-    "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "coverage", "ruff", "mypy", "uv",
+    "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "cryptography", "coverage", "ruff", "mypy", "uv",
 ]
 
 setup(

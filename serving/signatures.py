@@ -12,6 +12,8 @@ from ulim_tf.model import LongInterests, UlimModel
 from ulim_tf.retrieval.candidates import NO_ITEM
 from ulim_tf.retrieval.merge import Ranked
 
+_FAR = 2**61  # seconds: the time between two moments must not overflow
+
 
 class Servable:
     """A trained model, its vocabularies and maybe what searches its items, as SavedModel signatures.
@@ -119,8 +121,8 @@ class Servable:
         types = (self._number_of_type.lookup(request[contract.EVENT_TYPE])
                  if contract.EVENT_TYPE in request else None)
         sent = tf.where(tf.sequence_mask(length, tf.shape(item)[1]), item, NO_ITEM)
-        events = history.order_events(item, request[contract.TIMESTAMP], length, request[contract.NOW],
-                                      config.history.long, types)
+        timestamp, now = (tf.clip_by_value(request[name], -_FAR, _FAR) for name in (contract.TIMESTAMP, contract.NOW))
+        events = history.order_events(item, timestamp, length, now, config.history.long, types)
         rows = history.group_by_category(events, self._model.embedding.item_category)
         moments = history.describe(events, rows, config.history)
         if self._token_of_profile:

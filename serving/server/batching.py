@@ -101,7 +101,7 @@ class Batcher:
 
         Args:
             key: requests of equal keys may be merged.
-            inputs: arrays [n, ..], with the same n and, for one key, the same names, dtypes and ranks.
+            inputs: arrays [n, ..], with the same n > 0 and, for one key, the same names, dtypes and ranks.
             compute: inputs [n, ..] and seconds -> outputs [n, ..], row by row; that of any of the merged requests is
             called.
             timeout: seconds; a request that still waits then is not run.
@@ -111,8 +111,6 @@ class Batcher:
                 stops; DEADLINE_EXCEEDED; or what `compute` raised for this request.
         """
         task = _Task(inputs, compute, timeout)
-        if not task.rows:
-            return compute(inputs, timeout)
         if task.rows > self._parameters.max_batch_size:
             raise invalid(f"Task size {task.rows} is larger than maximum input batch size "
                           f"{self._parameters.max_batch_size}")
@@ -121,8 +119,7 @@ class Batcher:
             return task.outputs.result(timeout)
         except concurrent.futures.TimeoutError:
             task.outputs.cancel()
-            raise ServingError(grpc.StatusCode.DEADLINE_EXCEEDED,
-                               "Run() timeout exceeded while waiting in batching queue") from None
+            raise _late() from None
 
     def stop(self) -> None:
         """Ends the threads. Requests that still wait are refused."""
@@ -287,9 +284,15 @@ def split(outputs: Arrays, rows: Sequence[int], total: int) -> list[dict[str, np
 
 def _run_alone(task: _Task) -> None:
     try:
+        if task.seconds_left() == 0:
+            raise _late()
         task.outputs.set_result(task.compute(task.inputs, task.seconds_left()))
     except Exception as error:
         task.outputs.set_exception(error)
+
+
+def _late() -> ServingError:
+    return ServingError(grpc.StatusCode.DEADLINE_EXCEEDED, "Run() timeout exceeded while waiting in batching queue")
 
 
 def _largest(row_shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> dict[str, tuple[int, ...]]:

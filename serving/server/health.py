@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.1
 
 
 class Health(health.HealthServicer):
-    """Answers SERVING for the server ("") and its PredictionService while a version is available.
+    """Answers SERVING for the server ("") and its PredictionService while a version of any model is available.
 
     Probes are answered by threads of their own, so that a busy server is not taken for a dead one.
 

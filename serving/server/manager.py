@@ -97,6 +97,11 @@ class Manager:
             return self._changed.wait_for(
                 lambda: all(model.available for model in self._models.values()), timeout)
 
+    def any_available(self) -> bool:
+        """Whether of any model a version is served."""
+        with self._changed:
+            return any(model.available for model in self._models.values())
+
     @contextlib.contextmanager
     def borrow(self, spec: ModelSpec) -> Iterator[tuple[int, LoadedModel]]:
         """The version that a request asks for, and its number; it stays loaded inside the `with`.

@@ -80,7 +80,7 @@ class ModelServer:
         workers = max(8, 2 * (os.cpu_count() or 1))
         if batching:  # a request that waits to be merged holds one too
             workers = max(workers, min(2 * batching.max_batch_size, _MOST_WAITING))
-        self._health = Health(lambda: self._manager.wait_until_available(0))
+        self._health = Health(self._manager.any_available)
         self._grpc = self._listen_grpc(workers, credentials, channel_arguments) if grpc_port else None
         self._rest = (self._listen_rest(bind_address, rest_port, rest_threads or workers, metrics_path, rest_timeout)
                       if rest_port else None)

@@ -42,14 +42,14 @@ def answers_by_row(signature: SignatureDef, outputs: Iterable[TensorInfo], input
         inputs: checked.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, it does, and there are more than 1,024 rows.
+        ServingError: INVALID_ARGUMENT, it does, and there is no row, or more than 1,024.
     """
-    if not all(map(_has_batch, [*signature.inputs.values(), *outputs])):
+    if not inputs or not all(map(_has_batch, [*signature.inputs.values(), *outputs])):
         return False
-    rows = max(map(len, inputs.values()), default=0)
-    if rows > _MOST_ROWS:
-        raise invalid(f"a request must have at most {_MOST_ROWS} rows (first dimension), got {rows}. Send several.")
-    return bool(inputs)
+    rows = len(next(iter(inputs.values())))
+    if not 1 <= rows <= _MOST_ROWS:
+        raise invalid(f"a request must have 1 to {_MOST_ROWS} rows (first dimension), got {rows}")
+    return True
 
 
 def outputs_wanted(signature: SignatureDef, output_filter: Sequence[str]) -> dict[str, TensorInfo]:

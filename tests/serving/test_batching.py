@@ -143,13 +143,11 @@ def test_a_full_queue_refuses(batcher_of):
         assert [one.result()["sum"].tolist() for one in asked] == [[1], [2], [3]]
 
 
-def test_more_rows_than_a_batch_may_hold_are_refused_and_none_are_no_batch(batcher_of):
+def test_more_rows_than_a_batch_may_hold_are_refused(batcher_of):
     batcher = batcher_of(max_batch_size=2, batch_timeout_micros=LONG)
     with pytest.raises(ServingError, match="Task size 3 is larger than maximum input batch size 2") as refused:
         batcher.run("key", rows([1], [2], [3]), checksum)
     assert refused.value.code == grpc.StatusCode.INVALID_ARGUMENT
-    nothing = {"value": np.zeros([0, 3], np.int64), "length": np.zeros([0], np.int32)}
-    assert batcher.run("key", nothing, checksum)["sum"].tolist() == []
 
 
 def test_a_request_whose_time_is_up_is_not_run(batcher_of):

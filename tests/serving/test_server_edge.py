@@ -9,6 +9,7 @@ import ipaddress
 import logging
 import re
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -115,6 +116,37 @@ def test_sixteen_clients_take_far_fewer_runs_than_requests_and_each_gets_its_own
     assert requests / 16 <= runs <= requests / 4
     assert metric(text, ":tensorflow:serving:request_count", model_name="ulim", status="OK") == requests + 1
     assert metric(text, ":tensorflow:serving:batching_session:queuing_latency_count") == requests + 1
+
+
+def test_a_new_version_is_swapped_in_and_no_batch_mixes_two(tmp_path):
+    for version in (1, 2):
+        ToyServable(version).save(str(tmp_path / f"made-{version}"))
+    (tmp_path / "made-1").rename(tmp_path / "1")
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "ulim"
+    for name, proto in (("item_id", tf.make_tensor_proto([["a", "b"]])),
+                        ("timestamp", tf.make_tensor_proto([[1, 2]], tf.int64)),
+                        ("length", tf.make_tensor_proto([2], tf.int32)), ("now", tf.make_tensor_proto([0], tf.int64))):
+        request.inputs[name].CopyFrom(proto)
+    answered, swapped = [], threading.Event()
+
+    def ask_on(stub):
+        while not swapped.is_set():
+            answer = stub.Predict(request, timeout=30)
+            answered.append((answer.model_spec.version.value, answer.outputs["item_id"].string_val[1].decode()))
+
+    batching = BatchingParameters(max_batch_size=8, batch_timeout_micros=2_000)
+    with running(tmp_path, batching=batching, patience=Patience(0.05)) as (stub, _), \
+            concurrent.futures.ThreadPoolExecutor(8) as pool:
+        asking = [pool.submit(ask_on, stub) for _ in range(8)]
+        (tmp_path / "made-2").rename(tmp_path / "2")
+        deadline = time.monotonic() + START_SECONDS
+        while (2, "v2-b") not in answered and time.monotonic() < deadline:
+            time.sleep(0.05)
+        swapped.set()
+        for one in asking:
+            one.result()
+    assert set(answered) == {(1, "v1-b"), (2, "v2-b")}
 
 
 def test_a_signature_without_a_batch_is_run_by_itself(versions):
