@@ -67,14 +67,14 @@ class RestServer:
         self._workers = ThreadPoolExecutor(workers, "rest")
         self._in_flight: set[_Handler] = set()
         given = {"manager": manager, "workers": self._workers, "in_flight": self._in_flight}
+        self._stopping = asyncio.Event()
         self._application = tornado.web.Application([
             (_MODEL + r":(predict|classify|regress)", _Predict, given),
             (_MODEL + r"/metadata", _Metadata, given),
             (_MODEL, _Status, given),
             (r"/.*", _Malformed, given),
-        ], log_function=lambda handler: None)
+        ], log_function=lambda handler: None, stopping=self._stopping)
         self._loop = asyncio.new_event_loop()
-        self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="rest-loop", daemon=True)
 
     def start(self) -> None:
@@ -111,6 +111,12 @@ class _Handler(tornado.web.RequestHandler):
         self.manager, self._workers, self._in_flight = manager, workers, in_flight
 
     async def answer(self, compute: Callable[..., dict[str, Any]], *args: Any) -> None:
+        if self.settings["stopping"].is_set():
+            # Of a connection that was there before: its answer would come after the connection is closed.
+            self.set_status(503)
+            self.set_header("Connection", "close")
+            self.finish({"error": "The server is shutting down."})
+            return
         self._in_flight.add(self)
         try:
             try:
