@@ -77,15 +77,15 @@ class RestServer:
         self._timeout = timeout
         given = {"manager": manager, "metrics": metrics, "timeout": timeout, "workers": self._workers,
                  "in_flight": self._in_flight}
+        self._stopping = asyncio.Event()
         self._application = tornado.web.Application([
             *([(re.escape(metrics_path), _MetricsPage, given)] if metrics_path else []),
             (_MODEL + r":(predict|classify|regress)", _Predict, given),
             (_MODEL + r"/metadata", _Metadata, given),
             (_MODEL, _Status, given),
             (r"/.*", _Malformed, given),
-        ], log_function=lambda handler: None)
+        ], log_function=lambda handler: None, stopping=self._stopping)
         self._loop = asyncio.new_event_loop()
-        self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="rest-loop", daemon=True)
 
     def start(self) -> None:
@@ -126,6 +126,12 @@ class _Handler(tornado.web.RequestHandler):
         self._workers, self._in_flight = workers, in_flight
 
     async def answer(self, compute: Callable[..., dict[str, Any]], *args: Any) -> None:
+        if self.settings["stopping"].is_set():
+            # Of a connection that was there before: its answer would come after the connection is closed.
+            self.set_status(503)
+            self.set_header("Connection", "close")
+            self.finish({"error": "The server is shutting down."})
+            return
         self._in_flight.add(self)
         try:
             try:
