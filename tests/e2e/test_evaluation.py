@@ -2,8 +2,10 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
+import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,22 @@ def test_the_trained_servable_is_blessed_with_a_margin(outputs):
     verdict = results.read_verdict(outputs["evaluation"])
     assert verdict.blessed and verdict.reasons == []
     assert verdict.recall > 1.1 * verdict.least_over_popular * verdict.popular_recall
+
+
+def test_evaluated_again_it_has_the_same_figures_and_no_run_takes_note(pipeline_run, outputs):
+    metadata = (pipeline_run.workdir / "metadata.sqlite").read_bytes()
+    done = subprocess.run([sys.executable, "-m", "tfx_pipeline.evaluate_only", "--workdir", str(pipeline_run.workdir)],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    [version] = pipeline_run.versions()
+    [folder] = (pipeline_run.workdir / "evaluations").iterdir()
+    assert folder.name.endswith(f"-of-{version.name}") and done.stdout.endswith(f"results: {folder}\n")
+    found, expected = json.loads((folder / "metrics.json").read_text())["metrics"], results.read_metrics(
+        outputs["evaluation"])
+    assert list(found) == list(expected)
+    for part, of_slice in expected.items():
+        assert found[part] == pytest.approx(of_slice), part
+    assert (pipeline_run.workdir / "metadata.sqlite").read_bytes() == metadata
 
 
 def test_shuffled_weights_are_refused(outputs, config, tmp_path):
