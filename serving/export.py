@@ -24,7 +24,8 @@ _EMBEDDED = 2**16  # items at once
 
 def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str,
                     profile_vocabulary: str | None = None, progress: Callable[[str], None] = lambda _: None,
-                    warmup_histories: Sequence[History] = ()) -> quality.Quality:
+                    warmup_histories: Sequence[History] = (), rare_vocabulary: str | None = None,
+                    transform_graph: str | None = None) -> quality.Quality:
     """Embeds the items, builds their index and saves the signatures of `serving/contract.py` and warm-up requests.
 
     Args:
@@ -35,6 +36,9 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
         profile_vocabulary: the same for the tokens of users' profiles, of a model that reads them.
         progress: is told what begins, and how large categories are searched.
         warmup_histories: what the warm-up requests ask about; made up of the vocabulary if there are none.
+        rare_vocabulary: text file, `features.RARE_VOCABULARY`, of a model with buckets.
+        transform_graph: folder of the SavedModel that Transform wrote along with the vocabularies, which then numbers
+            the ids of requests; None looks them up in the files.
 
     Returns:
         How much the index finds.
@@ -46,9 +50,10 @@ def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary:
     check_vocabularies(model, item_vocabulary, category_vocabulary, profile_vocabulary)
     item = np.arange(1, model.items + 1)
     index, normalizer, found = build_index(
-        model, item, model.embedding.item_category.numpy()[1:], model.embedding.candidate, progress)
+        model, item, model.embedding.item_category.numpy()[item], model.embedding.candidate, progress)
     progress("saving the servable")
-    Servable(model, index, normalizer, item, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
+    Servable(model, index, normalizer, item, item_vocabulary, category_vocabulary, profile_vocabulary, rare_vocabulary,
+             transform_graph).save(directory)
     warmup.write(directory, warmup_histories or warmup.make(item_vocabulary, model.settings))
     return found
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from serving import contract
+from serving.vocabulary import Numbering
 from ulim_tf import features, history
 from ulim_tf.model import UlimModel
 from ulim_tf.retrieval.backfill import Backfill
@@ -49,17 +50,20 @@ class Servable:
         item_vocabulary: text file, line i (from 1) is the id of item i.
         category_vocabulary: the same for categories.
         profile_vocabulary: the same for the tokens of users' profiles; None if the model reads none.
+        rare_vocabulary: as of `Numbering`.
+        transform_graph: as of `Numbering`.
     """
 
     def __init__(self, model: UlimModel, index: CategoryIndex, normalizer: CategoryNormalizer,
                  candidates: np.ndarray, item_vocabulary: str, category_vocabulary: str,
-                 profile_vocabulary: str | None):
+                 profile_vocabulary: str | None, rare_vocabulary: str | None = None,
+                 transform_graph: str | None = None):
         self._model, self._index, self._normalizer = model, index, normalizer
         self._backfill = Backfill(candidates, model.embedding.item_category, model.settings.retrieval.category_cap)
-        self._item_of_id = _number_of_line(item_vocabulary)
+        self._numbering = Numbering(model.items, model.buckets, item_vocabulary, profile_vocabulary, rare_vocabulary,
+                                    transform_graph)
         self._id_of_item = _Lines(item_vocabulary)
         self._id_of_category = _Lines(category_vocabulary)
-        self._token_of_profile = _number_of_line(profile_vocabulary) if profile_vocabulary else None
         types = model.settings.features.event_types
         request = [*_REQUEST, *([_TYPES] if types else []), *(
             tf.TensorSpec([None], tf.string, contract.PROFILE + column)
@@ -76,8 +80,8 @@ class Servable:
         # The variables alone: a Keras model saved as such would bring its training graph along.
         held.weights = self._model.inference_variables
         held.index, held.normalizer, held.backfill = self._index, self._normalizer, self._backfill
-        held.tables = [table for table in (self._item_of_id, self._id_of_item, self._id_of_category,
-                                           self._number_of_type, self._token_of_profile) if table]
+        held.tables = [table for table in (self._numbering, self._id_of_item, self._id_of_category,
+                                           self._number_of_type) if table]
         tf.saved_model.save(held, directory, signatures={
             contract.SIGNATURE_RECOMMEND: self._recommend,
             contract.SIGNATURE_PREDICT_CATEGORY: self._predict_category,
@@ -134,18 +138,19 @@ class Servable:
 
     def _read(self, request: dict[str, tf.Tensor]) -> _User:
         config, length = self._model.settings, request[contract.LENGTH]
-        item = self._item_of_id.lookup(request[contract.ITEM_ID]) + 1
+        item = self._numbering.item(request[contract.ITEM_ID])
+        category = self._numbering.category(request[contract.ITEM_ID], item, self._model.embedding.item_category)
         types = (self._number_of_type.lookup(request[contract.EVENT_TYPE])
                  if contract.EVENT_TYPE in request else None)
         sent = tf.where(tf.sequence_mask(length, tf.shape(item)[1]), item, NO_ITEM)
-        events = history.order_events(item, request[contract.TIMESTAMP], length, request[contract.NOW],
+        events = history.order_events(item, category, request[contract.TIMESTAMP], length, request[contract.NOW],
                                       config.history.long, types)
-        rows = history.group_by_category(events, self._model.embedding.item_category)
+        rows = history.group_by_category(events)
         moments = history.describe(events, rows, config.history)
-        if self._token_of_profile:
+        if self._model.profile:
             tokens = [tf.strings.join([f"{column}=", request[contract.PROFILE + column]])
                       for column in config.features.user_profile]
-            moments[history.PROFILE] = self._token_of_profile.lookup(tf.stack(tokens, axis=1)) + 1
+            moments[history.PROFILE] = self._numbering.profile(tf.stack(tokens, axis=1))
         short = self._model.short_interest(moments)
         prediction = self._model.predict_categories(short, moments)
         # The unknown category, index 0, is not among those to choose from.
@@ -160,11 +165,6 @@ def _by_user(values: tf.Tensor, owner: tf.Tensor, category: tf.Tensor, padding: 
     """Values [n] of the events of B * K subsequences -> [B, n'], each user's in a row."""
     users, categories = tf.unstack(tf.shape(category, out_type=tf.int64))
     return tf.RaggedTensor.from_value_rowids(values, owner // categories, users).to_tensor(padding)
-
-
-def _number_of_line(file: str) -> tf.lookup.StaticHashTable:
-    return tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(
-        file, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER), -1)
 
 
 class _Lines(tf.Module):

@@ -17,7 +17,7 @@ from serving import warmup
 from serving.client import History
 from serving.export import export_servable
 from serving.histories import read_users
-from tfx_pipeline import trained
+from tfx_pipeline import rare_items, trained
 from tfx_pipeline.components.index_builder import index_facts
 from ulim_tf import features
 from ulim_tf.config import FeaturesConfig
@@ -39,16 +39,18 @@ class Executor(base_executor.BaseExecutor):
                  *([features.CONTENT_VOCABULARY] if model.content else []),
                  *([features.PROFILE_VOCABULARY] if model.profile else [])]
         files = {name: vocabularies.vocabulary_file_by_name(name) for name in names}
+        rare = rare_items.rare_vocabulary(vocabularies)
         artifact = artifact_utils.get_single_uri(output_dict[SERVABLE])
         servable = path_utils.serving_model_dir(artifact)
         found = export_servable(
             model, files[features.ITEM_VOCABULARY], files[features.CATEGORY_VOCABULARY], servable,
             files.get(features.PROFILE_VOCABULARY), progress=lambda what: print(f"    {what}", flush=True),
-            warmup_histories=_held_out(input_dict, model.settings.features))
+            warmup_histories=_held_out(input_dict, model.settings.features), rare_vocabulary=rare,
+            transform_graph=vocabularies.transform_savedmodel_dir)
         trained.write(servable, model_file, files)
         index_facts.write(index_facts.of(found, kind=model.settings.retrieval.index, items=model.items,
-                                         category_vocabulary=files[features.CATEGORY_VOCABULARY], servable=servable),
-                          artifact)
+                                         category_vocabulary=files[features.CATEGORY_VOCABULARY],
+                                         rare=rare_items.count(rare), servable=servable), artifact)
 
 
 def _held_out(input_dict: dict[str, list[types.Artifact]], config: FeaturesConfig) -> list[History]:

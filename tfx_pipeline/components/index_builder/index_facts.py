@@ -23,6 +23,7 @@ class IndexFacts(NamedTuple):
         recall_in_category: of the best items of a category, what it finds.
         recall_pool: the same of the whole pool.
         worst: category id -> what it finds there, of those where it does not find all; the worst five.
+        rare: items of the catalogue that it does not hold, for they have no row of their own.
     """
 
     kind: str
@@ -32,9 +33,10 @@ class IndexFacts(NamedTuple):
     recall_in_category: float
     recall_pool: float
     worst: dict[str, float]
+    rare: int = 0  # a file from before there were any does not tell
 
 
-def of(quality: Quality, *, kind: str, items: int, category_vocabulary: str, servable: str) -> IndexFacts:
+def of(quality: Quality, *, kind: str, items: int, category_vocabulary: str, rare: int, servable: str) -> IndexFacts:
     """Facts of an index that was exported.
 
     Args:
@@ -42,6 +44,7 @@ def of(quality: Quality, *, kind: str, items: int, category_vocabulary: str, ser
         kind: as `retrieval.index`.
         items: that it holds.
         category_vocabulary: text file, line i (from 1) is the id of category i.
+        rare: items of the catalogue that have no row of their own.
         servable: folder of the SavedModel.
     """
     categories = Path(category_vocabulary).read_text().splitlines()
@@ -50,7 +53,8 @@ def of(quality: Quality, *, kind: str, items: int, category_vocabulary: str, ser
         kind=kind, items=items, categories=len(categories),
         bytes=sum(file.stat().st_size for file in Path(servable).rglob("*") if file.is_file()),
         recall_in_category=quality.in_category, recall_pool=quality.pool,
-        worst={categories[number - 1]: found for number, found in itertools.islice(reversed(falling), _WORST)})
+        worst={categories[number - 1]: found for number, found in itertools.islice(reversed(falling), _WORST)},
+        rare=rare)
 
 
 def write(facts: IndexFacts, directory: str) -> None:
