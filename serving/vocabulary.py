@@ -125,6 +125,7 @@ class _TransformLookup(tf.Module):
         number, = tf.graph_util.import_graph_def(
             self._graph, {self._ids: ids, **{name: tf.identity(outer) for name, outer in self._captured.items()}},
             [self._number], name="transform")
+        number.set_shape(ids.shape)
         return number
 
 
