@@ -61,6 +61,9 @@ def _indices(values: tf.SparseTensor, ranked: tf.Tensor, buckets: int = 0) -> tf
 
 
 def _list_rare(inputs: dict[str, Any], own: tf.SparseTensor, category: tf.SparseTensor) -> None:
-    listed = tf.strings.join([inputs[features.CATALOG_ITEM].values, tf.strings.as_string(category.values)],
-                             features.BETWEEN_TOKENS)
-    tft.vocabulary(tf.boolean_mask(listed, own.values == features.UNKNOWN), vocab_filename=features.RARE_VOCABULARY)
+    item = inputs[features.CATALOG_ITEM].values
+    listed = tf.strings.join([item, tf.strings.as_string(category.values)], features.BETWEEN_TOKENS)
+    # With another separator in the id, the line could not be taken apart.
+    separable = tf.strings.regex_full_match(item, f"[^{features.BETWEEN_TOKENS}]*")
+    tft.vocabulary(tf.boolean_mask(listed, (own.values == features.UNKNOWN) & separable),
+                   vocab_filename=features.RARE_VOCABULARY)

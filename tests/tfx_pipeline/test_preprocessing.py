@@ -67,6 +67,16 @@ def test_buckets_follow_the_items(tmp_path):
     assert rare_items.count(rare_items.rare_vocabulary(output)) == 3
 
 
+def test_an_id_that_holds_the_separator_is_not_listed(tmp_path):
+    category_of = {"milk": "dairy", "a\x1fb": "dairy", "rye": "bakery"}
+    output, rows = transform_runs.transform(
+        tmp_path, [transform_runs.user([("milk", 1), ("milk", 2)], category_of), transform_runs.catalog(category_of)],
+        least_events=2)
+    assert rows[1]["catalog_item_id"] == [1, 0, 0]
+    category = 1 + ids(output.vocabulary_file_by_name("category_id")).index("bakery")
+    assert ids(rare_items.rare_vocabulary(output)) == [f"rye\x1f{category}"]
+
+
 def test_where_no_item_is_rare_none_is_listed(tmp_path):
     category_of = {"milk": "dairy"}
     output, _ = transform_runs.transform(
