@@ -140,7 +140,7 @@ class ExactUlim:
 
     def _scores(self, log: EventLog, held: HeldOut) -> Iterator[Scores]:
         users = data.StoredUsers(
-            {name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()})
+            {name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()}, log.items)
         return ExactScorer(self.model, users)(held.user, users.lengths().numpy()[held.user], held.now, _USERS_AT_ONCE)
 
 

@@ -37,16 +37,19 @@ class Built(NamedTuple):
 
 def export_servable(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directory: str,
                     profile_vocabulary: str | None = None, progress: Callable[[str], None] = lambda _: None,
-                    warmup_histories: Sequence[History] = ()) -> quality.Quality:
+                     warmup_histories: Sequence[History] = (), rare_vocabulary: str | None = None,
+                     transform_graph: str | None = None) -> quality.Quality:
     """As `export_servables`, of `ulim` alone, into a folder. Returns how much the index finds."""
     return export_servables(model, item_vocabulary, category_vocabulary, {contract.MODEL_NAME: directory},
-                            profile_vocabulary, progress, warmup_histories)[contract.MODEL_NAME]
+                            profile_vocabulary, progress, warmup_histories, rare_vocabulary=rare_vocabulary,
+                            transform_graph=transform_graph)[contract.MODEL_NAME]
 
 
 def export_servables(model: UlimModel, item_vocabulary: str, category_vocabulary: str, directories: Mapping[str, str],
                      profile_vocabulary: str | None = None, progress: Callable[[str], None] = lambda _: None,
-                     warmup_histories: Sequence[History] = (),
-                     data: Mapping[str, str] = MappingProxyType({})) -> dict[str, quality.Quality]:
+                     warmup_histories: Sequence[History] = (), data: Mapping[str, str] = MappingProxyType({}),
+                     rare_vocabulary: str | None = None,
+                     transform_graph: str | None = None) -> dict[str, quality.Quality]:
     """Embeds the items once, and of each servable builds the index and saves the signatures and what goes with them.
 
         ulim           with the index that `retrieval.index` names
@@ -63,6 +66,9 @@ def export_servables(model: UlimModel, item_vocabulary: str, category_vocabulary
         progress: is told what begins, and how large categories are searched.
         warmup_histories: what the warm-up requests ask about; made up of the vocabulary if there are none.
         data: what is known of the data, for the model card: what -> value.
+        rare_vocabulary: text file, `features.RARE_VOCABULARY`, of a model with buckets.
+        transform_graph: folder of the SavedModel that Transform wrote along with the vocabularies, which then numbers
+            the ids of requests; None looks them up in the files.
 
     Returns:
         How much each index finds.
@@ -72,12 +78,14 @@ def export_servables(model: UlimModel, item_vocabulary: str, category_vocabulary
             as the model knows, or an index finds less than `retrieval.least_recall`.
     """
     check_vocabularies(model, item_vocabulary, category_vocabulary, profile_vocabulary)
-    item, category = np.arange(1, model.items + 1), model.embedding.item_category.numpy()[1:]
+    item = np.arange(1, model.items + 1)
+    category = model.embedding.item_category.numpy()[item]
     found = {}
     for name, directory, built in build(model, directories, item, category, model.embedding.candidate, progress):
         progress(f"saving {name}")
         cascade = built and Cascade(model, built.index, built.normalizer, item)
-        Servable(model, cascade, item_vocabulary, category_vocabulary, profile_vocabulary).save(directory)
+        Servable(model, cascade, item_vocabulary, category_vocabulary, profile_vocabulary, rare_vocabulary,
+                 transform_graph).save(directory)
         furnish(directory, name, model, item_vocabulary, len(item), built and built.quality, warmup_histories, data)
         if built:
             found[name] = built.quality

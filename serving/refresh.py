@@ -6,6 +6,7 @@ is gone still tells what a user likes, but is in no index, fills up no answer an
 
     an item that was trained        keeps its row and its bias, in the category and with the content of the catalogue
     one that is new                 is its category and its content, as `UlimModel.with_catalog` places it
+    one that was rare in training   stays so (`vocabulary.least_events`): it is read in histories at most
     a category that was not trained cannot be placed: its items are skipped, and too many of them refused
     a token that was not trained    is left out, as in training
 """
@@ -42,6 +43,7 @@ class Vocabularies(NamedTuple):
     category: str
     content: str | None = None
     profile: str | None = None
+    rare: str | None = None  # `features.RARE_VOCABULARY`; None where every item has a row
 
 
 class Catalog(NamedTuple):
@@ -59,6 +61,7 @@ class Refreshed(NamedTuple):
     new: int  # of them, those that were not trained
     moved: int  # of them, those that were trained in another category
     removed: int  # trained items that are no candidates any more
+    rare: int  # items of the catalogue that have no row of their own
     repeated: int  # rows that a later row of the same item overruled
     skipped: dict[str, str]  # items that could not be placed, and why
     unknown_tokens: int  # content that was left out, over all candidates
@@ -106,7 +109,8 @@ def refresh_servables(model: UlimModel, vocabularies: Vocabularies, catalog: Cat
             with tempfile.TemporaryDirectory() as folder:
                 items = os.path.join(folder, os.path.basename(vocabularies.item))
                 _append(vocabularies.item, placed.new_ids, items)
-                Servable(other, cascade, items, vocabularies.category, vocabularies.profile).save(directory)
+                Servable(other, cascade, items, vocabularies.category, vocabularies.profile,
+                         vocabularies.rare).save(directory)
             furnish(directory, name, other, vocabularies.item, len(item), built and built.quality, warmup_histories,
                     {"Catalogue": f"of {time.strftime('%Y-%m-%d')}, after training"})
             progress("checking the weights that were written")
@@ -152,13 +156,14 @@ def _place(model: UlimModel, vocabularies: Vocabularies, catalog: Catalog) -> _P
         raise ValueError(f"at most {_MOST_SKIPPED:.0%} of the catalogue's items may be skipped, got {len(skipped):,} "
                          f"of {len(row):,}: {named}. Train the model anew with this catalogue; if it knows the "
                          "categories, check the catalogue's columns.")
-    good = (category > 0) & is_line
+    is_rare = _among(item_id, vocabularies.rare)
+    good = (category > 0) & is_line & ~is_rare
     row, item_id, category = row[good], item_id[good], category[good]
 
     number = _numbers(vocabularies.item, item_id)
     new = number == 0
     number[new] = 1 + model.items + np.arange(np.count_nonzero(new))
-    trained = model.embedding.item_category.numpy()
+    trained = model.embedding.item_category.numpy()[:model.items + 1]
     item_category = np.append(trained, np.zeros(np.count_nonzero(new), np.int64))
     item_category[number] = category
     item_content, unknown_tokens = None, 0
@@ -168,7 +173,8 @@ def _place(model: UlimModel, vocabularies: Vocabularies, catalog: Catalog) -> _P
     report = Refreshed(
         candidates=len(number), new=int(np.count_nonzero(new)),
         moved=int(np.count_nonzero(trained[number[~new]] != category[~new])),
-        removed=model.items - int(np.count_nonzero(~new)), repeated=repeated, skipped=skipped,
+        removed=model.items - int(np.count_nonzero(~new)), rare=int(np.count_nonzero(is_rare)), repeated=repeated,
+        skipped=skipped,
         unknown_tokens=unknown_tokens, sha256="")
     return _Placed(report, item_category, item_content, np.sort(number), item_id[new].tolist())
 
@@ -180,7 +186,7 @@ def _content(model: UlimModel, vocabulary: str, rows: int, number: np.ndarray,
     length = np.fromiter(map(len, tokens), np.int64, len(tokens))
     known = _numbers(vocabulary, [token for of_item in tokens for token in of_item])
     table = np.zeros([rows, max(model.tokens, length.max())], np.int64)
-    table[:model.items + 1, :model.tokens] = model.embedding.item_content.numpy()
+    table[:model.items + 1, :model.tokens] = model.embedding.item_content.numpy()[:model.items + 1]
     place = np.arange(table.shape[1]) < length[:, None]
     of_item = np.zeros(place.shape, np.int64)
     of_item[place] = known
@@ -193,6 +199,15 @@ def _numbers(vocabulary: str, ids: np.ndarray | list[bytes]) -> np.ndarray:
     with tf.io.gfile.GFile(vocabulary, "rb") as lines:
         number = {line.rstrip(b"\r\n"): place for place, line in enumerate(lines, 1)}
     return np.fromiter((number.get(one, 0) for one in ids), np.int64, len(ids))
+
+
+def _among(ids: np.ndarray, rare: str | None) -> np.ndarray:
+    """Which ids [n] are listed as rare: bool [n]."""
+    if rare is None:
+        return np.zeros(len(ids), bool)
+    with tf.io.gfile.GFile(rare, "rb") as lines:
+        listed = {line.split(features.BETWEEN_TOKENS.encode())[0] for line in lines}
+    return np.fromiter((one in listed for one in ids), bool, len(ids))
 
 
 def _append(vocabulary: str, ids: list[bytes], to: str) -> None:
@@ -216,7 +231,9 @@ def _sha256(model: UlimModel, read: Callable[[int], np.ndarray]) -> str:
     catalog = (embedding.item_category, embedding.item_content if model.content else None)
     for place, variable in enumerate(model.inference_variables):
         if not any(variable is one for one in catalog):
-            trained = np.asarray(read(place))[tuple(map(slice, variable.shape))]
+            value = np.asarray(read(place))
+            new = model.items + 1 + np.arange(len(value) - variable.shape[0])  # before the buckets
+            trained = np.delete(value, new, axis=0)
             digest.update(f"{trained.dtype} {trained.shape}".encode())
             digest.update(np.ascontiguousarray(trained).ravel())
     return digest.hexdigest()

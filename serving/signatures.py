@@ -2,11 +2,14 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from serving import contract
 from serving.cascade import Cascade, Categories, Filters, User, choose, interests
 from serving.explanation import explain
+from serving.vocabulary import Numbering
 from ulim_tf import features, history
 from ulim_tf.model import LongInterests, UlimModel
 from ulim_tf.retrieval.candidates import NO_ITEM
@@ -24,16 +27,18 @@ class Servable:
         item_vocabulary: text file, line i (from 1) is the id of item i.
         category_vocabulary: the same for categories.
         profile_vocabulary: the same for the tokens of users' profiles; None if the model reads none.
+        rare_vocabulary: as of `Numbering`.
+        transform_graph: as of `Numbering`.
     """
 
     def __init__(self, model: UlimModel, cascade: Cascade | None, item_vocabulary: str, category_vocabulary: str,
-                 profile_vocabulary: str | None):
+                 profile_vocabulary: str | None, rare_vocabulary: str | None = None,
+                 transform_graph: str | None = None):
         self._model, self._cascade = model, cascade
-        self._item_of_id = _number_of_line(item_vocabulary)
+        self._numbering = Numbering(model.items, model.buckets, item_vocabulary, category_vocabulary,
+                                    profile_vocabulary, rare_vocabulary, transform_graph)
         self._id_of_item = _Lines(item_vocabulary)
-        self._category_of_id = _number_of_line(category_vocabulary)
         self._id_of_category = _Lines(category_vocabulary)
-        self._token_of_profile = _number_of_line(profile_vocabulary) if profile_vocabulary else None
         types = model.settings.features.event_types
         self._number_of_type = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(
             list(types), tf.range(1, len(types) + 1, dtype=tf.int64)), features.UNKNOWN) if types else None
@@ -53,8 +58,7 @@ class Servable:
         # The variables alone: a Keras model saved as such would bring its training graph along.
         held.weights, held.cascade = self._model.inference_variables, self._cascade
         held.tables = [table for table in (
-            self._item_of_id, self._id_of_item, self._category_of_id, self._id_of_category, self._number_of_type,
-            self._token_of_profile) if table]
+            self._numbering, self._id_of_item, self._id_of_category, self._number_of_type) if table]
         tf.saved_model.save(held, directory, signatures=self._signatures)
 
     def recommend(self, **request: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -107,40 +111,43 @@ class Servable:
 
     def encode_item(self, **request: tf.Tensor) -> dict[str, tf.Tensor]:
         """`encode_item` of the contract."""
-        item = self._item_of_id.lookup(request[contract.ITEM_ID]) + 1
-        known = item != features.UNKNOWN
+        item = self._numbering.item(request[contract.ITEM_ID])
+        known = (item != features.UNKNOWN) & (item <= self._model.items)  # a bucket is of no one item
         return {
             contract.VECTOR: tf.where(known[:, None], self._model.embedding.candidate(item), 0.0),
-            contract.CATEGORY_ID: self._id_of_category.lookup(tf.gather(self._model.embedding.item_category, item)),
+            contract.CATEGORY_ID: self._id_of_category.lookup(
+                self._numbering.category_of_item(request[contract.ITEM_ID], item, self._model.embedding.item_category)),
             contract.KNOWN: known,
         }
 
     def _read(self, request: dict[str, tf.Tensor]) -> User:
         config, length = self._model.settings, request[contract.LENGTH]
-        item = self._item_of_id.lookup(request[contract.ITEM_ID]) + 1
+        item = self._numbering.item(request[contract.ITEM_ID])
+        category = self._numbering.category_of_item(
+            request[contract.ITEM_ID], item, self._model.embedding.item_category)
         types = (self._number_of_type.lookup(request[contract.EVENT_TYPE])
                  if contract.EVENT_TYPE in request else None)
         sent = tf.where(tf.sequence_mask(length, tf.shape(item)[1]), item, NO_ITEM)
         timestamp, now = (tf.clip_by_value(request[name], -_FAR, _FAR) for name in (contract.TIMESTAMP, contract.NOW))
-        events = history.order_events(item, timestamp, length, now, config.history.long, types)
-        rows = history.group_by_category(events, self._model.embedding.item_category)
+        events = history.order_events(item, category, timestamp, length, now, config.history.long, types)
+        rows = history.group_by_category(events)
         moments = history.describe(events, rows, config.history)
-        if self._token_of_profile:
+        if self._model.profile:
             tokens = [tf.strings.join([f"{column}=", request[contract.PROFILE + column]])
                       for column in config.features.user_profile]
-            moments[history.PROFILE] = self._token_of_profile.lookup(tf.stack(tokens, axis=1)) + 1
+            moments[history.PROFILE] = self._numbering.profile(tf.stack(tokens, axis=1))
         short = self._model.short_interest(moments)
         return User(sent, events, rows, short, self._model.predict_categories(short, moments))
 
     def _filters(self, request: dict[str, tf.Tensor], sent: tf.Tensor) -> Filters:
-        def numbers(table: tf.lookup.StaticHashTable, alias: str, length: str) -> tf.Tensor:
-            number = table.lookup(request[alias]) + 1
+        def numbers(number_of: Callable[[tf.Tensor], tf.Tensor], alias: str, length: str) -> tf.Tensor:
+            number = number_of(request[alias])
             return tf.where(tf.sequence_mask(request[length], tf.shape(number)[1]), number, NO_ITEM)
 
         config = self._model.settings.retrieval
-        item = numbers(self._item_of_id, contract.EXCLUDE_ITEM_ID, contract.EXCLUDE_ITEM_ID_LENGTH)
-        allow = numbers(self._category_of_id, contract.ALLOW_CATEGORY_ID, contract.ALLOW_CATEGORY_ID_LENGTH)
-        deny = numbers(self._category_of_id, contract.DENY_CATEGORY_ID, contract.DENY_CATEGORY_ID_LENGTH)
+        item = numbers(self._numbering.item, contract.EXCLUDE_ITEM_ID, contract.EXCLUDE_ITEM_ID_LENGTH)
+        allow = numbers(self._numbering.category, contract.ALLOW_CATEGORY_ID, contract.ALLOW_CATEGORY_ID_LENGTH)
+        deny = numbers(self._numbering.category, contract.DENY_CATEGORY_ID, contract.DENY_CATEGORY_ID_LENGTH)
         seen = request[contract.EXCLUDE_SEEN] | config.exclude_seen
         # A history is wide: where nobody's is excluded, nothing of it is looked at.
         sent = tf.where(seen[:, None], sent, NO_ITEM)[:, :tf.where(tf.reduce_any(seen), tf.shape(sent)[1], 0)]
@@ -176,11 +183,6 @@ def _listed(number: tf.Tensor, columns: int) -> tf.Tensor:
     place = tf.stack([row, tf.where(number != NO_ITEM, number, columns)], axis=-1)
     shape = tf.stack([tf.shape(number, tf.int64)[0], columns + 1])
     return tf.scatter_nd(place, tf.ones_like(number, tf.int32), shape)[:, :columns] > 0
-
-
-def _number_of_line(file: str) -> tf.lookup.StaticHashTable:
-    return tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(
-        file, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER), -1)
 
 
 class _Lines(tf.Module):

@@ -71,6 +71,7 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
     transform = tfx.components.Transform(
         examples, data_gate.outputs["passed_schema"],
         preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
+        custom_config=dataclasses.asdict(config.vocabulary),
         splits_config=tfx.proto.SplitsConfig(
             analyze=[features.SPLIT_TRAIN, features.SPLIT_CATALOG],
             transform=[features.SPLIT_TRAIN, features.SPLIT_EVAL, features.SPLIT_CATALOG]))

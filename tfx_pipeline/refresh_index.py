@@ -29,7 +29,7 @@ from tfx.utils import path_utils
 from serving import warmup
 from serving.histories import read_users
 from serving.refresh import Catalog, Refreshed, Vocabularies, refresh_servables
-from tfx_pipeline import reading
+from tfx_pipeline import rare_items, reading
 from tfx_pipeline.beam_transforms import REJECTED_HEADER
 from tfx_pipeline.components.pusher.versions import base_of, push
 from tfx_pipeline.components.servable_validator import validation
@@ -92,7 +92,7 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
         report = refresh_servables(
             model, Vocabularies(*(vocabularies.vocabulary_file_by_name(name) for name in (
                 features.ITEM_VOCABULARY, features.CATEGORY_VOCABULARY, features.CONTENT_VOCABULARY,
-                features.PROFILE_VOCABULARY))), rows, folders, progress,
+                features.PROFILE_VOCABULARY)), rare_items.rare_vocabulary(vocabularies)), rows, folders, progress,
             warmup.choose(user.history for user in read_users(held_out, model.settings.features)))
         found = validation.validate_all(folders, model.settings.features,
                                         dict(zip(rows.item_id, rows.category_id)).items, config.serving, progress)
@@ -174,6 +174,9 @@ def told(report: Refreshed) -> str:
     lines = [f"{report.candidates:,} items can be answered: {report.new:,} are new, {report.moved:,} have another "
              "category than in training",
              f"{report.removed:,} trained items are not answered any more"]
+    if report.rare:
+        lines.append(f"{report.rare:,} items had fewer events in training than vocabulary.least_events and are not "
+                     "answered")
     if report.repeated:
         lines.append(f"{report.repeated:,} rows were overruled by a later row of the same item")
     if report.unknown_tokens:

@@ -10,6 +10,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.orchestration import metadata
 
+from tfx_pipeline import rare_items
 from tfx_pipeline.components.data_gate import report
 from tfx_pipeline.components.event_example_gen.executor import REJECTED_FILE, SUMMARY_FILE, settings_of
 from tfx_pipeline.components.servable_validator import validation
@@ -153,8 +154,11 @@ def _gate(step: Step) -> str:
 
 def _vocabularies(step: Step) -> str:
     output = tft.TFTransformOutput(str(step.outputs["transform_graph"]))
-    return (f"{output.vocabulary_size_by_name(features.ITEM_VOCABULARY):,} items, "
+    told = (f"{output.vocabulary_size_by_name(features.ITEM_VOCABULARY):,} items, "
             f"{output.vocabulary_size_by_name(features.CATEGORY_VOCABULARY):,} categories")
+    if rare := rare_items.count(rare_items.rare_vocabulary(output)):
+        told += f"; {rare:,} rare items are not answered: they have fewer events than vocabulary.least_events"
+    return told
 
 
 def _servable_size(step: Step) -> str:

@@ -37,19 +37,23 @@ def run_fn(fn_args: FnArgs) -> None:
             to begin with, or None.
 
     Raises:
-        ValueError: a batch cannot be divided among the replicas, or there are no users to train on.
+        ValueError: a batch cannot be divided among the replicas, there are no users to train on, or no item has a row
+            of its own.
         RuntimeError: the loss stopped being a number.
     """
     config = settings.from_dict(settings.UlimConfig, fn_args.custom_config)
     training_strategy = strategy.create(config.training)
     worker, workers = strategy.place(training_strategy)
     train_files, catalog_files = (sorted(tf.io.gfile.glob(pattern)) for pattern in fn_args.train_files)
-    users = TrainingUsers(train_files, config.features, config.training.validation_users, config.training.seed)
+    vocabularies = _Vocabularies(tft.TFTransformOutput(fn_args.transform_output), config.features)
+    items = vocabularies.size(features.ITEM_VOCABULARY)
+    catalog = read_catalog(catalog_files, items, bool(config.features.item_content))
+    if not catalog.item_category.any():
+        raise ValueError(f"vocabulary.least_events must leave items, got {config.vocabulary.least_events}: none has so "
+                         "many training events. Lower it.")
+    users = TrainingUsers(train_files, items, config.features, config.training.validation_users, config.training.seed)
     config = dataclasses.replace(config, training=dataclasses.replace(
         config.training, steps=_steps(config.training, users.baskets, fn_args.train_steps)))
-    vocabularies = _Vocabularies(tft.TFTransformOutput(fn_args.transform_output), config.features)
-    catalog = read_catalog(catalog_files, vocabularies.size(features.ITEM_VOCABULARY),
-                           bool(config.features.item_content))
 
     keras.utils.set_random_seed(config.training.seed)
     with training_strategy.scope():
@@ -110,17 +114,18 @@ def _steps(config: settings.TrainingConfig, baskets: int, steps: int) -> int:
 def _started(config: settings.UlimConfig, vocabularies: _Vocabularies, catalog: Catalog,
              users: TrainingUsers) -> tuple[UlimModel, Callable[[], None]]:
     """A model where its data alone put it, and what is to be done to it after training."""
-    items = vocabularies.size(features.ITEM_VOCABULARY)
-    model = UlimModel(config, items, vocabularies.size(features.CATEGORY_VOCABULARY),
+    model = UlimModel(config, vocabularies.size(features.ITEM_VOCABULARY),
+                      vocabularies.size(features.CATEGORY_VOCABULARY),
                       content=vocabularies.size(features.CONTENT_VOCABULARY),
                       tokens=0 if catalog.item_content is None else catalog.item_content.shape[1],
                       profile=vocabularies.size(features.PROFILE_VOCABULARY))
     model.set_catalog(*catalog)
-    popularity = data.popularity(users.events(lambda events: (events.item, events.timestamp)), items,
+    rows = model.items + model.buckets
+    popularity = data.popularity(users.events(lambda events: (events.item, events.timestamp)), rows,
                                  config.training.recent_days)
     model.set_popularity(popularity.ever)
     if config.model.item_vectors != "learned":
-        purchases = co_purchase.count(users.events(lambda events: (events.lengths, events.item)), items)
+        purchases = co_purchase.count(users.events(lambda events: (events.lengths, events.item)), rows)
         model.set_item_vectors(co_purchase.item_vectors(purchases, config.model.width, config.training.seed))
     return model, lambda: model.follow_popularity(*popularity)
 

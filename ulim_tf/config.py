@@ -100,6 +100,24 @@ class FeaturesConfig(Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class VocabularyConfig(Section):
+    """Which items have a row of their own. The others are rare: read in histories at most, never answered."""
+
+    least_events: int = setting(0, "training events that an item must have for a row of its own; 0: every item of the "
+                                "catalogue has one, bought or not. An item with fewer is not answered and is no target",
+                                low=0, high=1_000_000)
+    oov_buckets: int = setting(0, "rows that items without one share, a hash of the id says which; they are read in "
+                               "histories only. 0: such items are left out of histories", low=0, high=10_000_000)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.oov_buckets and self.least_events < 2:
+            raise ValueError(f"VocabularyConfig.oov_buckets must be 0 unless VocabularyConfig.least_events is 2 or "
+                             f"more, got {self.oov_buckets} with least_events {self.least_events}: no training event "
+                             "would be of a bucket, and nothing would train it. Set for example least_events: 3.")
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig(Section):
     """Shapes of the two towers and of PGIN."""
 
@@ -203,6 +221,7 @@ class UlimConfig:
 
     history: HistoryConfig = HistoryConfig()
     features: FeaturesConfig = FeaturesConfig()
+    vocabulary: VocabularyConfig = VocabularyConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()

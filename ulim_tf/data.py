@@ -35,10 +35,11 @@ class StoredUsers:
 
     Args:
         stored: the int64 ragged features [U, L] and [U, N] of `ulim_tf/features.py`.
+        items: V; what is numbered above it, a bucket, is read and never predicted.
         targets: types of the events that are predicted; empty: all are.
     """
 
-    def __init__(self, stored: dict[str, tf.RaggedTensor], targets: Sequence[int] = ()):
+    def __init__(self, stored: dict[str, tf.RaggedTensor], items: int, targets: Sequence[int] = ()):
         item = stored[features.EVENT_ITEM].flat_values
         splits = tf.cast(stored[features.EVENT_ITEM].row_splits, tf.int64)
         user = tf.cast(stored[features.EVENT_ITEM].value_rowids(), tf.int64)
@@ -73,10 +74,10 @@ class StoredUsers:
             self.profile = stored[features.PROFILE].to_tensor(features.UNKNOWN)  # [U, P]
 
         opening = tf.gather(self.splits, tf.boolean_mask(user, known)) + basket  # of the basket of each event
-        target = self._by_time
+        predicted = self.item <= items
         if targets:
-            predicted = tf.reduce_any(tf.gather(self.type, target)[:, None] == tf.constant(targets, tf.int64), axis=1)
-            target = tf.boolean_mask(target, predicted)
+            predicted &= tf.reduce_any(self.type[:, None] == tf.constant(targets, tf.int64), axis=1)
+        target = tf.boolean_mask(self._by_time, tf.gather(predicted, self._by_time))
         # By basket, in time order inside: baskets may interleave in time.
         self._target = tf.gather(target, tf.argsort(tf.gather(opening, target), stable=True))
         opening = tf.gather(opening, self._target)
@@ -224,11 +225,11 @@ def training_dataset(files: Sequence[str], item_category: tf.Tensor, history_con
             else tf.data.Dataset.from_tensor_slices(held_out))
     users = tf.data.Dataset.zip((users, held)).shard(shard[1], shard[0])
     users = users.shuffle(_SHUFFLE_USERS, seed=config.seed).repeat().batch(_users_in_batch(config))
-    spec = stored_spec(features_config)
+    spec, items = stored_spec(features_config), len(item_category) - 1
 
     def cut(stored: tuple[tf.Tensor, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
         serialized, held = stored
-        users = StoredUsers(tf.io.parse_example(serialized, spec), features_config.targets)
+        users = StoredUsers(tf.io.parse_example(serialized, spec), items, features_config.targets)
         drawn = users.baskets() - tf.cast(held, tf.int64)
         user = tf.where(drawn > 0)[:, 0]
         return _moments(users, user, tf.gather(drawn, user), seed, item_category, history_config, config)
@@ -283,7 +284,7 @@ def held_out_dataset(log: EventLog, held: HeldOut, config: HistoryConfig, batch:
 
 def _in_memory(log: EventLog, targets: Sequence[int] = ()) -> StoredUsers:
     stored = {name: tf.RaggedTensor.from_row_lengths(*parts) for name, parts in log.stored().items()}
-    return StoredUsers(stored, targets)
+    return StoredUsers(stored, log.items, targets)
 
 
 class Popularity(NamedTuple):

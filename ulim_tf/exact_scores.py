@@ -79,6 +79,8 @@ class ExactScorer:
                 generated[:, first:end] = (y[:, 1 + number] * (1.0 - gate[:, number]))[:, None] * softmax
         item = np.zeros((len(y), self._model.items + 1), np.float32)
         np.take(generated, self._place, axis=1, out=item[:, 1:])
+        own = read <= self._model.items  # a bucket is never answered
+        owner, read, attention = owner[own], read[own], attention[own]
         np.add.at(item, (owner // categories, read), (y[:, 1:] * gate).reshape(-1)[owner] * attention)
         mixed = (1.0 - share) * item
         mixed[:, 1:] += share * _softmax(short_vector @ candidate.T / temperature)

@@ -39,7 +39,9 @@ The catalogue is the split `catalog` of the same examples, many items an example
 Every example has every feature, an empty list where it does not apply, so that all splits are of one schema.
 
 After Transform, ids are int64 indices into the shared vocabularies, under the same names. Index 0 is the unknown item
-or category: never a padding mark (masks come from lengths alone), never retrieved, and dropped from histories.
+or category: never a padding mark (masks come from lengths alone), never retrieved, and dropped from histories. Items
+with a row of their own are 1..V. Where `vocabulary.oov_buckets` is B, all others are V + 1..V + B, by a hash of the id:
+read in histories, in the category that the catalogue gives the id, but no target and never retrieved.
 """
 
 from collections.abc import Sequence
@@ -74,6 +76,7 @@ SPLIT_CATALOG = "catalog"
 
 ITEM_VOCABULARY = "item_id"
 CATEGORY_VOCABULARY = "category_id"
+RARE_VOCABULARY = "rare_item_id"  # items of the catalogue without a row: id, BETWEEN_TOKENS, index of its category
 CONTENT_VOCABULARY = "content"
 PROFILE_VOCABULARY = "profile"
 UNKNOWN = 0

@@ -58,6 +58,7 @@ class Events(NamedTuple):
     timestamp: tf.Tensor  # int64 [B, L]
     length: tf.Tensor  # int64 [B]
     now: tf.Tensor  # int64 [B]
+    category: tf.Tensor  # int64 [B, L]; UNKNOWN for an item of which nothing is known but its bucket
     type: tf.Tensor | None  # int64 [B, L]; None where types are not told apart
 
 
@@ -72,12 +73,13 @@ class CategoryRows(NamedTuple):
     type: tf.Tensor | None  # int64 [B, L], as `item`
 
 
-def order_events(item: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor, long: int,
-                 event_type: tf.Tensor | None = None) -> Events:
+def order_events(item: tf.Tensor, category: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor,
+                 long: int, event_type: tf.Tensor | None = None) -> Events:
     """Drops padding and unknown items, sorts by time (stable) and keeps the newest `long` events.
 
     Args:
         item: int64 [B, L'] item indices in any order.
+        category: int64 [B, L'], that each item is in.
         timestamp: int64 [B, L'] unix seconds.
         length: int [B], how many of L' are real; negative counts as 0 and more than L' as L'.
         now: int64 [B], 0 for the time of the newest event.
@@ -93,22 +95,18 @@ def order_events(item: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: 
     item, timestamp = tf.gather(item, order, batch_dims=1), tf.gather(timestamp, order, batch_dims=1)
     length = tf.minimum(known, long)
     last = _take(timestamp, length[:, None] - 1, length[:, None] > 0)[:, 0]
-    return Events(item, timestamp, length, tf.where(now == 0, last, now),
+    return Events(item, timestamp, length, tf.where(now == 0, last, now), tf.gather(category, order, batch_dims=1),
                   None if event_type is None else tf.gather(event_type, order, batch_dims=1))
 
 
-def group_by_category(events: Events, item_category: tf.Tensor) -> CategoryRows:
-    """Re-orders events into category subsequences.
-
-    Args:
-        events: of B users.
-        item_category: int64 [V + 1], the category of each item.
-    """
+def group_by_category(events: Events) -> CategoryRows:
+    """Re-orders events into category subsequences; those of the unknown category are in none."""
     width = tf.shape(events.item, out_type=tf.int64)[1]
-    real = tf.range(width)[None, :] < events.length[:, None]
-    category = tf.where(real, tf.gather(item_category, events.item), _AFTER_ALL)
+    real = (tf.range(width)[None, :] < events.length[:, None]) & (events.category != UNKNOWN)
+    category = tf.where(real, events.category, _AFTER_ALL)
     order = tf.argsort(category, axis=1, stable=True)
     category = tf.gather(category, order, batch_dims=1)
+    real = category < _AFTER_ALL
     first_of_row = tf.concat([real[:, :1], (category[:, 1:] != category[:, :-1]) & real[:, 1:]], axis=1)
     rows = tf.math.count_nonzero(first_of_row, axis=1)
     row_of_event = tf.where(real, tf.cumsum(tf.cast(first_of_row, tf.int64), axis=1) - 1, width)

@@ -44,12 +44,14 @@ class LongInterests(NamedTuple):
 class UlimModel(MomentModel):
     """User Long-Term Multi-Interest Retrieval Model (arXiv 2507.10097).
 
-    Items and categories are indices 1..V and 1..C by falling frequency; 0 is the unknown one. `call` takes the tensors
-    of `ulim_tf/history.py`, `fit` batches of `data.training_dataset`.
+    Items and categories are indices 1..V and 1..C by falling frequency; 0 is the unknown one, and V + 1..V + B are
+    buckets that items without a row of their own share. `call` takes the tensors of `ulim_tf/history.py`, `fit` batches
+    of `data.training_dataset`.
 
     Args:
         config: all settings, a `UlimConfig` or the mapping `to_dict` makes of one. Unless `model.item_vectors` is
             learned, `set_item_vectors` is to be called before training: until then they are where chance put them.
+            B is `vocabulary.oov_buckets`.
         items: V.
         categories: C.
         content: A, known content tokens of items; 0 for a catalogue without content.
@@ -64,10 +66,11 @@ class UlimModel(MomentModel):
             config = settings.from_dict(settings.UlimConfig, config)
         self.settings, self.items, self.categories, self.content, self.tokens, self.profile = (
             config, items, categories, content, tokens, profile)
+        self.buckets = config.vocabulary.oov_buckets
         width, hidden = config.model.width, config.model.hidden
         self.embedding = BehaviourEmbedding(items, categories, width, content, tokens,
                                             len(config.features.event_types),
-                                            config.model.item_vectors == "fixed", name="embedding")
+                                            config.model.item_vectors == "fixed", self.buckets, name="embedding")
         self.short_term = ShortTermEncoder(width, config.model.heads, config.model.short_term_attention,
                                            name="short_term")
         self.user_profile = UserProfile(profile, width, name="user_profile") if profile else None
@@ -97,8 +100,8 @@ class UlimModel(MomentModel):
         subsequence = {name: tf.ones([1, 1, 1], tf.int64) for name in names}
         self.sampler.build(None)
         # What `follow_popularity` added to the biases, so that following again does not add to it.
-        self.popularity_shift = self.add_weight("popularity_shift", [self.items + 1], initializer="zeros",
-                                                trainable=False)
+        self.popularity_shift = self.add_weight("popularity_shift", [1 + self.items + self.buckets],
+                                                initializer="zeros", trainable=False)
         self.built = True
         self.call({**row, history.SHORT_LENGTH: tf.ones([1], tf.int64)})
         self.long_interests(tf.zeros([1, self.settings.model.width]), row[history.CATEGORY], {**row, **subsequence})
@@ -130,21 +133,21 @@ class UlimModel(MomentModel):
             if item_content.min() < 0 or item_content.max() > self.content:
                 raise ValueError(f"item_content must be in 0..A = 0..{self.content}, got {item_content.min()}.."
                                  f"{item_content.max()}. Number the tokens from 1; 0 is for none.")
-            self.embedding.item_content.assign(item_content)
-        self.embedding.item_category.assign(item_category)
+            self.embedding.item_content.assign(np.pad(item_content, [(0, self.buckets), (0, 0)]))
+        self.embedding.item_category.assign(np.pad(item_category, (0, self.buckets)))
         self.sampler.set_catalog(item_category)
 
     def set_item_vectors(self, vectors: np.ndarray) -> None:
         """Puts the items' own part of their vectors where `co_purchase.item_vectors` says [I].
 
         Args:
-            vectors: float32 [V + 1, D].
+            vectors: float32 [V + B + 1, D].
 
         Raises:
             ValueError: wrong shape.
         """
         if vectors.shape != self.embedding.item_table.shape:
-            raise ValueError(f"vectors must have shape [V + 1, D] = {list(self.embedding.item_table.shape)}, got "
+            raise ValueError(f"vectors must have shape [V + B + 1, D] = {list(self.embedding.item_table.shape)}, got "
                              f"{list(vectors.shape)}. Make them for the model's vocabulary and width.")
         self.embedding.item_table.assign(vectors)
 
@@ -152,7 +155,7 @@ class UlimModel(MomentModel):
         """Starts each item's bias from how often it was bought, so that training begins at popularity [I].
 
         Args:
-            events: int [V + 1], training events of each item.
+            events: int [V + B + 1], training events of each item.
         """
         self.embedding.bias_table.assign(np.log1p(events).astype(np.float32))
 
@@ -163,8 +166,8 @@ class UlimModel(MomentModel):
         What an earlier call added, before training went on, is taken back.
 
         Args:
-            events: int [V + 1], training events of each item.
-            recent: int [V + 1], those of late among them.
+            events: int [V + B + 1], training events of each item.
+            recent: int [V + B + 1], those of late among them.
         """
         if not recent.any():
             return
@@ -174,7 +177,7 @@ class UlimModel(MomentModel):
         self.popularity_shift.assign(shift)
 
     def with_catalog(self, item_category: np.ndarray, item_content: np.ndarray | None = None) -> "UlimModel":
-        """This model with another catalogue and V' >= V items, of which the first V keep their rows.
+        """This model with another catalogue and V' >= V items, of which the first V keep their rows, as the buckets do.
 
         A further item has no row of its own, so that its vector is its category's and its content's, and a bias as of
         `biases`.
@@ -201,20 +204,22 @@ class UlimModel(MomentModel):
         for mine, its in zip(self.inference_variables, other.inference_variables):
             if its.shape == mine.shape and not any(its is one for one in catalog):
                 its.assign(mine)
-        other.embedding.item_table.assign(tf.pad(self.embedding.item_table, [[0, more], [0, 0]]))
+        other.embedding.item_table.assign(np.insert(
+            self.embedding.item_table.numpy(), [self.items + 1] * more, 0.0, axis=0))
         other.embedding.bias_table.assign(self.biases(item_category))
         return other
 
     def biases(self, item_category: np.ndarray) -> np.ndarray:
-        """Biases in another catalogue: int64 [V' + 1] -> float32 [V' + 1].
+        """Biases in another catalogue: int64 [V' + 1] -> float32 [V' + B + 1].
 
         An item after V has the smallest one of its category: where training leaves what nobody bought. In a category
         without items it has the smallest of all [I].
         """
         bias, least = self.embedding.bias_table.numpy(), np.full(self.categories + 1, np.inf, np.float32)
-        np.minimum.at(least, self.embedding.item_category.numpy()[1:], bias[1:])
-        least = np.where(np.isfinite(least), least, bias[1:].min())
-        return np.append(bias, least[item_category[self.items + 1:]])
+        own = slice(1, self.items + 1)
+        np.minimum.at(least, self.embedding.item_category.numpy()[own], bias[own])
+        least = np.where(np.isfinite(least), least, bias[own].min())
+        return np.insert(bias, self.items + 1, least[item_category[self.items + 1:]])
 
     @property
     def inference_variables(self) -> list[tf.Variable]:

@@ -1,8 +1,12 @@
 """Weights of an earlier model for a model of another vocabulary: what both know by id keeps its row, bit by bit [I].
 
+Buckets, which items without a row share, keep their rows where there are as many as before: an id's hash then still
+falls into the same one.
+
 A new item has no row to take. Where co-purchases place items (`model.item_vectors`), they place it too, turned to where
 the earlier model's items stand: the directions of two SVDs differ by a rotation, which the items of both give
 (orthogonal Procrustes, Schoenemann 1966). Otherwise its content describes it, or it gets the mean of its category.
+A bucket without a row to take is in no category: it gets the mean of all items.
 """
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
@@ -19,7 +23,7 @@ from ulim_tf.model import UlimModel
 class EarlierRows(NamedTuple):
     """For each row of the new model's tables the row of the earlier model's, 0 for what that did not know."""
 
-    item: np.ndarray  # int64 [V + 1]
+    item: np.ndarray  # int64 [V + 1], without the buckets
     category: np.ndarray  # int64 [C + 1]
     content: np.ndarray | None = None  # int64 [A + 1]; None without content
     profile: np.ndarray | None = None  # int64 [tokens + 1]; None without profiles
@@ -59,6 +63,8 @@ def warm_start(model: UlimModel, earlier: UlimModel, rows: EarlierRows) -> None:
         rows: which of its rows are whose.
     """
     mine, its = model.embedding, earlier.embedding
+    buckets = earlier.items + 1 + np.arange(model.buckets)
+    rows = rows._replace(item=np.append(rows.item, buckets if model.buckets == earlier.buckets else 0 * buckets))
     described = None if rows.content is None else (rows.content[mine.item_content.numpy()] > 0).any(axis=1)
     item_category = mine.item_category.numpy()
     new_vectors = _by_category(its.item_table.numpy(), rows.item, item_category)

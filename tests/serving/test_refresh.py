@@ -103,7 +103,7 @@ def histories(users: int, seed: int) -> list[list[str]]:
 def test_the_same_catalogue_gives_the_same_answers(model, vocabularies, tmp_path):
     export_servable(model, vocabularies.item, vocabularies.category, str(tmp_path / "before"))
     report = refresh_servables(model, vocabularies, catalog_of(WHOLE[::-1]), {"ulim": str(tmp_path / "after")})
-    assert report._replace(sha256="") == refresh.Refreshed(ITEMS, 0, 0, 0, 0, {}, 0, "")
+    assert report._replace(sha256="") == refresh.Refreshed(ITEMS, 0, 0, 0, 0, 0, {}, 0, "")
     for name in ("serving_default", "predict_category"):
         before, after = (ask(tf.saved_model.load(str(tmp_path / one)).signatures, histories(8, 1), name)
                          for one in ("before", "after"))
@@ -114,7 +114,7 @@ def test_the_same_catalogue_gives_the_same_answers(model, vocabularies, tmp_path
 def test_the_report_counts(refreshed):
     report = refreshed[0]
     assert report._replace(sha256="") == refresh.Refreshed(
-        candidates=ITEMS - len(REMOVED) + 2, new=2, moved=1, removed=len(REMOVED), repeated=1,
+        candidates=ITEMS - len(REMOVED) + 2, new=2, moved=1, removed=len(REMOVED), rare=0, repeated=1,
         skipped={"new of no category": "unknown category 'category 9'"}, unknown_tokens=1, sha256="")
 
 
@@ -222,6 +222,40 @@ def test_a_category_may_lose_all_its_items(model, vocabularies, tmp_path):
     assert answer["count"].tolist() == [ITEMS - len(gone)] * 3
     assert np.isfinite(answer["score"]).all() and (np.diff(answer["score"][:, :ITEMS - len(gone)]) <= 0).all()
     assert b"category 1" not in answer["category_id"]
+
+
+def test_items_without_a_row_stay_so_and_their_buckets_are_read(vocabularies, tmp_path):
+    """Rare are "rare 1" and "rare 2", whose category is 3; the catalogue has one of them, and a new item."""
+    tf.keras.utils.set_random_seed(3)
+    model = UlimModel(settings.from_dict(settings.UlimConfig, {
+        **settings.to_dict(CONFIG), "features": {}, "vocabulary": {"least_events": 2, "oov_buckets": 4}}), ITEMS,
+        CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    model.embedding.item_table.assign(np.random.default_rng(0).normal(0, 0.5, [ITEMS + 5, WIDTH]))
+    (tmp_path / "rare").write_text("rare 1\x1f3\nrare 2\x1f3\n")
+    vocabularies = vocabularies._replace(rare=str(tmp_path / "rare"))
+    export_servable(model, vocabularies.item, vocabularies.category, str(tmp_path / "before"),
+                    rare_vocabulary=vocabularies.rare)
+    rare = ("rare 1", "category 2", "brand=1")
+    reports = [refresh_servables(model, vocabularies, catalog_of([*WHOLE, rare, *more]), {"ulim": str(tmp_path / name)})
+               for name, more in (("same", []), ("more", [("new", "category 1", "brand=1")]))]
+    assert reports[0]._replace(sha256="") == refresh.Refreshed(ITEMS, 0, 0, 0, 1, 0, {}, 0, "")
+    assert reports[1]._replace(sha256="") == refresh.Refreshed(ITEMS + 1, 1, 0, 0, 1, 0, {}, 0, "")
+    assert reports[0].sha256 == reports[1].sha256
+    users = [["rare 1", "item 7"], ["rare 2"], ["nowhere"], ["item 3"], []]
+    loaded = (tf.saved_model.load(str(tmp_path / folder)) for folder in ("before", "same", "more"))
+    before, same, more = ({name: ask(one.signatures, users, name) for name in ("serving_default", "predict_category")}
+                          for one in loaded)
+    for name, outputs in before.items():
+        for output, value in outputs.items():
+            np.testing.assert_array_equal(same[name][output], value, err_msg=output)
+    for output, value in before["predict_category"].items():  # a new number before the buckets moves none of them
+        np.testing.assert_array_equal(more["predict_category"][output], value, err_msg=output)
+    assert more["serving_default"]["count"].tolist() == [ITEMS + 1] * len(users)
+    assert set(more["serving_default"]["item_id"].ravel()) == {
+        b"new", b"", *(row[0].encode() for row in WHOLE)}
+    probability = before["predict_category"]["probability"]
+    assert len(np.unique(probability.round(5), axis=0)) == len(users), "buckets are read"
 
 
 @pytest.mark.parametrize(("rows", "message"), [

@@ -269,10 +269,11 @@ def test_facts_of_an_index_name_the_worst_categories_and_count_the_files(tmp_pat
     (tmp_path / "servable" / "saved_model.pb").write_bytes(b"x" * 1500)
     (tmp_path / "categories").write_text("dairy\nbakery\nmeat\n")
     written = index_facts.of(Quality(0.98, 0.97, {2: 1.0, 1: 0.99, 3: 0.9}), kind="blocked", items=8,
-                             category_vocabulary=str(tmp_path / "categories"), servable=str(tmp_path / "servable"))
+                             category_vocabulary=str(tmp_path / "categories"),
+                             rare=2, servable=str(tmp_path / "servable"))
     index_facts.write(written, str(tmp_path))
     assert index_facts.read(tmp_path) == index_facts.IndexFacts(
-        "blocked", 8, 3, 1500, 0.98, 0.97, {"meat": 0.9, "dairy": 0.99})
+        "blocked", 8, 3, 1500, 0.98, 0.97, {"meat": 0.9, "dairy": 0.99}, 2)
 
 
 @pytest.mark.parametrize(("told", "expected"), [

@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sparse
 import tf_keras as keras
 
-from tests.tfx_pipeline import trainer_inputs
+from tests.tfx_pipeline import trainer_inputs, transform_runs
 from tfx_pipeline import trainer
 from ulim_tf import co_purchase
 
@@ -59,6 +59,16 @@ def test_the_content_of_items_is_trained_and_saved(fn_args, saved):
     model = saved()
     assert model.content == 3
     assert model.embedding.item_content.numpy().tolist() == [[0, 0], [3, 0], [1, 2], [0, 0], [0, 0], [2, 1], [3, 0]]
+
+
+def test_a_threshold_that_no_item_reaches_stops_the_run(fn_args, tmp_path):
+    """TFT then leaves a vocabulary of one id of its own, and nothing of the catalogue has a number."""
+    (tmp_path / "vocabularies" / "item_id").write_text("made up\n")
+    transform_runs.write(tmp_path / "catalog" / "items.gz", [{"catalog_item_id": [0] * 3,
+                                                              "catalog_category_id": [1, 2, 3]}])
+    fn_args.custom_config = {**CONFIG, "vocabulary": {"least_events": 99}}
+    with pytest.raises(ValueError, match=r"vocabulary\.least_events must leave items, got 99: none has so many"):
+        trainer.run_fn(fn_args)
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(fn_args, tmp_path):

@@ -21,7 +21,7 @@ def test_whole_numbers_are_taken_for_fractions():
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"histroy": {}}, "unknown section 'histroy'; the sections are history, features, model"),
+    ({"histroy": {}}, "unknown section 'histroy'; the sections are history, features, vocabulary, model"),
     ({"history": {"shrot": 1}}, r"unknown setting history.shrot; section 'history' has long, short, subsequence"),
     ({"history": 5}, "section 'history' must be a mapping of settings, got 5"),
     ({"history": {"short": "many"}}, "HistoryConfig.short must be int, got 'many'"),
@@ -32,6 +32,8 @@ def test_whole_numbers_are_taken_for_fractions():
     ({"features": {"item_content": ["a", "b", "a"]}}, "FeaturesConfig.item_content must name each once, got 'a' twice"),
     ({"features": {"event_types": ["view"], "target_event_types": ["buy"]}},
      r"target_event_types must be among FeaturesConfig.event_types, got 'buy' beside \['view'\]"),
+    ({"vocabulary": {"least_events": 1, "oov_buckets": 9}},
+     "oov_buckets must be 0 unless VocabularyConfig.least_events is 2 or more, got 9 with least_events 1: no training"),
     ({"model": {"heads": 3}}, "ModelConfig.heads must divide ModelConfig.width, got 3 heads and width 64"),
     ({"loss": {"short_negatives": "both"}},
      "LossConfig.short_negatives must be one of whole_pool, in_category, got 'both'"),

@@ -12,6 +12,7 @@ from ulim_tf.config import HistoryConfig
 from ulim_tf.data import StoredUsers
 
 ITEM_CATEGORY = [0, 1, 1, 1, 2, 2, 3, 4, 5, 6]  # item 0 is the unknown one
+ITEMS = 7  # 8 and 9 are of buckets: no targets, and read as all others
 SEED = 3
 
 
@@ -42,7 +43,7 @@ def stored(users: list[sequences.UserHistory]) -> StoredUsers:
 
     return StoredUsers({name: ragged(name) for name in (
         features.EVENT_ITEM, features.EVENT_TIMESTAMP, features.EVENT_RANK, features.EVENT_BASKET_START,
-        features.EVENT_TYPE, features.CATEGORY, features.CATEGORY_LENGTH)})
+        features.EVENT_TYPE, features.CATEGORY, features.CATEGORY_LENGTH)}, ITEMS)
 
 
 def time_order(user: sequences.UserHistory) -> list[oracles.Event]:
@@ -86,6 +87,11 @@ def from_store(users: StoredUsers, user: int, rank: int, now: int, wanted: list[
     return read_moment(tensors, wanted, now)
 
 
+def of_items(item: list[int]) -> tf.Tensor:
+    """The categories of one user's items."""
+    return tf.gather(tf.constant(ITEM_CATEGORY, tf.int64), tf.constant([item], tf.int32))
+
+
 def from_request(events: list[oracles.Event], now: int, wanted: list[int], config: HistoryConfig,
                  rng: np.random.Generator, padding: tuple[int, int, int]) -> dict[str, object]:
     """Shuffled (events of one time stay in order), then padded with `padding` = (item, timestamp, how many)."""
@@ -97,10 +103,10 @@ def from_request(events: list[oracles.Event], now: int, wanted: list[int], confi
     item = [event.item for event in sent] + [padding[0]] * padding[2]
     timestamp = [event.timestamp for event in sent] + [padding[1]] * padding[2]
     ordered = history.order_events(
-        tf.constant([item], tf.int64), tf.constant([timestamp], tf.int64), tf.constant([len(events)]),
+        tf.constant([item], tf.int64), of_items(item), tf.constant([timestamp], tf.int64), tf.constant([len(events)]),
         tf.constant([now], tf.int64), config.long,
         tf.constant([[kind(one, time) for one, time in zip(item, timestamp)]], tf.int64))
-    rows = history.group_by_category(ordered, tf.constant(ITEM_CATEGORY, tf.int64))
+    rows = history.group_by_category(ordered)
     tensors = {**history.describe(ordered, rows, config),
                **history.subsequences(ordered, rows, tf.constant([wanted], tf.int64), config)}
     assert history.SHORT_TYPE in tensors and history.SUBSEQUENCE_TYPE in tensors
@@ -169,9 +175,10 @@ def test_users_of_a_chunk_do_not_mix():
 @pytest.mark.parametrize("length", [0, -3])
 def test_an_empty_request_is_an_empty_history(length):
     config = HistoryConfig(long=5, short=2, subsequence=2)
-    events = history.order_events(tf.constant([[1, 2]], tf.int64), tf.constant([[9, 9]], tf.int64),
-                                  tf.constant([length]), tf.constant([0], tf.int64), config.long)
-    rows = history.group_by_category(events, tf.constant(ITEM_CATEGORY, tf.int64))
+    events = history.order_events(tf.constant([[1, 2]], tf.int64), of_items([1, 2]),
+                                  tf.constant([[9, 9]], tf.int64), tf.constant([length]), tf.constant([0], tf.int64),
+                                  config.long)
+    rows = history.group_by_category(events)
     described = history.describe(events, rows, config)
     assert described[history.SHORT_LENGTH].numpy().tolist() == [0]
     assert described[history.CATEGORY].shape == (1, 0)
@@ -180,14 +187,41 @@ def test_an_empty_request_is_an_empty_history(length):
 
 
 def test_now_zero_means_the_newest_event():
-    events = history.order_events(tf.constant([[1, 2]], tf.int64), tf.constant([[50, 20]], tf.int64), tf.constant([2]),
-                                  tf.constant([0], tf.int64), 5)
+    events = history.order_events(tf.constant([[1, 2]], tf.int64), of_items([1, 2]),
+                                  tf.constant([[50, 20]], tf.int64), tf.constant([2]), tf.constant([0], tf.int64), 5)
     assert events.now.numpy().tolist() == [50]
 
 
 def test_events_later_than_now_are_kept_with_age_zero():
     config = HistoryConfig(long=5, short=2, subsequence=2)
-    events = history.order_events(tf.constant([[1, 2]], tf.int64), tf.constant([[50, 20]], tf.int64), tf.constant([2]),
-                                  tf.constant([30], tf.int64), 5)
-    rows = history.group_by_category(events, tf.constant(ITEM_CATEGORY, tf.int64))
+    events = history.order_events(tf.constant([[1, 2]], tf.int64), of_items([1, 2]),
+                                  tf.constant([[50, 20]], tf.int64), tf.constant([2]), tf.constant([30], tf.int64), 5)
+    rows = history.group_by_category(events)
     assert history.describe(events, rows, config)[history.SHORT_AGE].numpy().tolist() == [[10, 0]]
+
+
+def test_an_event_of_no_category_is_among_the_newest_events_and_in_no_subsequence():
+    config = HistoryConfig(long=5, short=3, subsequence=2)
+    category = tf.constant([[1, 0, 0, 1]], tf.int64)
+    events = history.order_events(tf.constant([[1, 8, 9, 2]], tf.int64), category,
+                                  tf.constant([[40, 30, 20, 10]], tf.int64), tf.constant([4]),
+                                  tf.constant([50], tf.int64), config.long)
+    rows = history.group_by_category(events)
+    tensors = {**history.describe(events, rows, config),
+               **history.subsequences(events, rows, tf.constant([[1, 5, 0]], tf.int64), config)}
+    assert read_moment(tensors, [1, 5, 0]) == {
+        "short": [(9, 30), (8, 20), (1, 10)], "categories": {1: (2, 10, 30)},
+        "subsequences": [[(2, 40), (1, 10)], [], []]}
+    assert tensors[history.CATEGORY].numpy().tolist() == [[1]]
+
+
+def test_buckets_are_no_targets():
+    """In time order 1 8 | 8 9 | 9 7: the second basket has nothing to predict."""
+    (user,) = sequences.histories(log([(1, 1, 0), (8, 1, 0), (8, 2, 1), (9, 2, 1), (9, 3, 2), (7, 3, 2)]), 9, SEED)
+    users = stored([user])
+    assert users.lengths().numpy().tolist() == [6] and users.baskets().numpy().tolist() == [2]
+    first, second = (users.basket_items(tf.constant([0], tf.int64), tf.constant([one], tf.int64),
+                                        tf.constant([0], tf.int64), 2) for one in (0, 1))
+    assert first["target_item"].numpy().tolist() == [[1, 0]] and second["target_item"].numpy().tolist() == [[7, 0]]
+    assert second["target_real"].numpy().tolist() == [[True, False]]
+    assert users.basket_start(tf.constant([0], tf.int64), tf.constant([1], tf.int64)).numpy().tolist() == [4]

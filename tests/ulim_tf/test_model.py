@@ -11,6 +11,7 @@ import tf_keras as keras
 from tests.ulim_tf.examples import item_categories, write_users
 from ulim_tf import config as settings
 from ulim_tf import data, history
+from ulim_tf.exact_scores import ExactScorer
 from ulim_tf.model import UlimModel
 
 ITEMS, CATEGORIES = 24, 4
@@ -181,7 +182,7 @@ def test_item_vectors_move_where_they_are_learned(dataset, item_vectors, moves):
     model.compile()
     model.fit(dataset, steps_per_epoch=2, verbose=0)
     assert (model.embedding.item_table.numpy() == given).all() != moves
-    with pytest.raises(ValueError, match=r"vectors must have shape \[V \+ 1, D\] = \[\d+, 8\], got \[3, 8\]"):
+    with pytest.raises(ValueError, match=r"vectors must have shape \[V \+ B \+ 1, D\] = \[\d+, 8\], got \[3, 8\]"):
         model.set_item_vectors(given[:3])
 
 
@@ -266,6 +267,41 @@ def test_without_the_item_pointer_nothing_is_copied(dataset):
     long = model.long_interests(model.short_interest(batch), category, batch)
     assert not long.gate.numpy().any()
     assert np.isfinite(float(model.compute_loss(batch)))
+
+
+def test_buckets_have_rows_of_no_category_and_keep_them_in_another_catalogue():
+    model = UlimModel(dataclasses.replace(CONFIG, vocabulary=settings.VocabularyConfig(2, 3)), ITEMS, CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    assert model.embedding.item_category.numpy().tolist() == [*ITEM_CATEGORY, 0, 0, 0]
+    rng = np.random.default_rng(0)
+    vectors, bias = rng.normal(size=[ITEMS + 4, 8]).astype(np.float32), rng.normal(size=ITEMS + 4).astype(np.float32)
+    model.set_item_vectors(vectors)
+    model.embedding.bias_table.assign(bias)
+    other = model.with_catalog(np.append(ITEM_CATEGORY, [2, 1]))
+    assert (other.items, other.buckets) == (ITEMS + 2, 3)
+    least = [bias[np.flatnonzero(category == ITEM_CATEGORY)].min() for category in (2, 1)]
+    np.testing.assert_array_equal(other.embedding.item_table, np.concatenate([
+        vectors[:ITEMS + 1], np.zeros([2, 8]), vectors[-3:]]))
+    np.testing.assert_array_equal(other.embedding.bias_table, np.concatenate([bias[:ITEMS + 1], least, bias[-3:]]))
+
+
+def test_exact_scores_leave_out_what_is_copied_from_a_bucket():
+    model = UlimModel(dataclasses.replace(CONFIG, vocabulary=settings.VocabularyConfig(2, 3)), ITEMS, CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    users = data.StoredUsers({name: tf.RaggedTensor.from_row_lengths(tf.constant(values, tf.int64), [len(values)])
+                              for name, values in {
+        "event_item_id": [1, ITEMS + 2], "event_timestamp": [100, 200], "event_rank": [0, 1],
+        "event_basket_start": [0, 1], "category_id": [1], "category_length": [2]}.items()}, ITEMS)
+    asked = [np.array([value]) for value in (0, 2, 300)]
+    (scores,) = ExactScorer(model, users)(*asked, at_once=1)
+    assert scores.item.shape == scores.long.shape == (1, ITEMS + 1)
+    where, category = [tf.constant(one) for one in asked], tf.constant([[1]], tf.int64)
+    long = model.long_interests(model.short_interest(users.describe(*where, CONFIG.history)), category,
+                                users.subsequences(*where, category, CONFIG.history))
+    assert long.item.numpy().tolist() == [1, ITEMS + 2]
+    lost = scores.category[0, 1] * float(long.gate[0, 0]) * float(long.attention[1])
+    assert lost > 1e-3
+    np.testing.assert_allclose(scores.long.sum(), 1 - lost, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("item_category", "message"), [

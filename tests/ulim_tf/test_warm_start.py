@@ -23,12 +23,13 @@ class Shop:
     """A model of a catalogue, every weight of it drawn by chance."""
 
     def __init__(self, catalog: dict[str, tuple[str, str]], categories: tuple[str, ...], tokens: tuple[str, ...],
-                 profile: tuple[str, ...], item_vectors: str, seed: int):
+                 profile: tuple[str, ...], item_vectors: str, seed: int, buckets: int = 0):
         self.ids = {"item": list(catalog), "category": list(categories), "content": list(tokens),
                     "profile": list(profile)}
         config = settings.from_dict(settings.UlimConfig, {
             "model": {"width": WIDTH, "heads": 1, "hidden": 6, "item_vectors": item_vectors},
-            "features": {"item_content": ["colour"], "user_profile": ["age"]}})
+            "features": {"item_content": ["colour"], "user_profile": ["age"]},
+            "vocabulary": {"least_events": 2, "oov_buckets": buckets}})
         self.model = UlimModel(config, len(catalog), len(categories), len(tokens), 2, len(profile))
         self.model.set_catalog(
             np.array([0, *(1 + categories.index(category) for category, _ in catalog.values())]),
@@ -156,6 +157,30 @@ def test_co_purchases_place_new_items_among_the_old_ones(item_vectors):
         np.testing.assert_allclose(made[new.row("item", one)], vector, atol=1e-5)
     np.testing.assert_allclose(made[new.row("item", "i9")], old.model.embedding.item_table.numpy()[1:].mean(axis=0),
                                atol=1e-5)
+
+
+@pytest.mark.parametrize("item_vectors", ["learned", "fixed"])
+def test_as_many_buckets_keep_their_rows(item_vectors):
+    old = Shop(BEFORE, ("ca", "cb"), ("red", "big"), ("p1", "p2"), item_vectors, 0, buckets=3)
+    new = Shop(AFTER, *GROWN_AND_SHRUNK, item_vectors, 1, buckets=3)
+    warm_start(new.model, old.model, rows(new, old))
+    for (kind, made, name), (_, before, _) in zip(new.tables(), old.tables()):
+        if kind == "item":
+            assert len(made) == 1 + len(AFTER) + 3
+            np.testing.assert_array_equal(made[-3:], before[-3:], err_msg=name)
+            np.testing.assert_array_equal(made[new.row("item", "i3")], before[old.row("item", "i3")], err_msg=name)
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_another_number_of_buckets_begins_anew(before):
+    """An id falls into another bucket then; each has the mean of all old rows."""
+    old = Shop(BEFORE, ("ca", "cb"), ("red", "big"), ("p1", "p2"), "learned", 0, buckets=before)
+    new = Shop(AFTER, *GROWN_AND_SHRUNK, "learned", 1, buckets=3)
+    warm_start(new.model, old.model, rows(new, old))
+    for (kind, made, name), (_, earlier, _) in zip(new.tables(), old.tables()):
+        if kind == "item":
+            np.testing.assert_allclose(made[-3:], [earlier[1:].mean(axis=0)] * 3, rtol=1e-5, err_msg=name)
+            np.testing.assert_array_equal(made[new.row("item", "i3")], earlier[old.row("item", "i3")], err_msg=name)
 
 
 def test_everything_else_is_copied():

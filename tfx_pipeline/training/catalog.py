@@ -26,7 +26,7 @@ def read_catalog(files: list[str], items: int, with_content: bool) -> Catalog:
         with_content: whether the examples have tokens of items.
 
     Returns:
-        Index 0, the unknown item, is in category 0 and has no tokens.
+        Index 0, the unknown item, is in category 0 and has no tokens. Items without a row of their own are left out.
     """
     names = [features.CATALOG_ITEM, features.CATALOG_CATEGORY]
     if with_content:
@@ -35,9 +35,9 @@ def read_catalog(files: list[str], items: int, with_content: bool) -> Catalog:
     chunks = [{name: values.numpy() for name, values in tf.io.parse_single_example(record, spec).items()}
               for record in tf.data.TFRecordDataset(files, "GZIP")]
     item = np.concatenate([chunk[features.CATALOG_ITEM] for chunk in chunks])
+    own = (item != features.UNKNOWN) & (item <= items)
     item_category = np.zeros(items + 1, np.int64)
-    item_category[item] = np.concatenate([chunk[features.CATALOG_CATEGORY] for chunk in chunks])
-    item_category[features.UNKNOWN] = features.UNKNOWN
+    item_category[item[own]] = np.concatenate([chunk[features.CATALOG_CATEGORY] for chunk in chunks])[own]
     if not with_content:
         return Catalog(item_category, None)
     length = np.concatenate([chunk[features.CATALOG_CONTENT_LENGTH] for chunk in chunks])
@@ -45,6 +45,5 @@ def read_catalog(files: list[str], items: int, with_content: bool) -> Catalog:
     tokens = np.zeros(place.shape, np.int64)
     tokens[place] = np.concatenate([chunk[features.CATALOG_CONTENT] for chunk in chunks])
     item_content = np.zeros((items + 1, tokens.shape[1]), np.int64)
-    item_content[item] = tokens
-    item_content[features.UNKNOWN] = 0
+    item_content[item[own]] = tokens[own]
     return Catalog(item_category, item_content)

@@ -30,6 +30,7 @@ class TrainingUsers:
 
     Args:
         files: gzipped TFRecord files of transformed users, split `train`.
+        items: V.
         config: what they have.
         validation_users: how many keep a basket; a fifth of the users at the most, and only those of two baskets.
         seed: of the sample.
@@ -39,8 +40,8 @@ class TrainingUsers:
         baskets: how many baskets with a target are left to train on.
     """
 
-    def __init__(self, files: Sequence[str], config: FeaturesConfig, validation_users: int, seed: int):
-        self.files, self._targets, self._spec = files, config.targets, data.stored_spec(config)
+    def __init__(self, files: Sequence[str], items: int, config: FeaturesConfig, validation_users: int, seed: int):
+        self.files, self._items, self._targets, self._spec = files, items, config.targets, data.stored_spec(config)
         self._records = tf.data.TFRecordDataset(list(files), "GZIP")
         baskets = np.concatenate([np.zeros(0, np.int64), *(
             self._stored(batch).baskets().numpy() for batch in self._records.batch(_AT_ONCE))])
@@ -71,7 +72,7 @@ class TrainingUsers:
 
     def _stored(self, serialized: tf.Tensor | list[bytes]) -> data.StoredUsers:
         serialized = tf.reshape(tf.constant(serialized, tf.string), [-1])
-        return data.StoredUsers(tf.io.parse_example(serialized, self._spec), self._targets)
+        return data.StoredUsers(tf.io.parse_example(serialized, self._spec), self._items, self._targets)
 
 
 class _Again:

@@ -15,20 +15,22 @@ class BehaviourEmbedding(keras.layers.Layer):
     """The embedding tables and what they are summed into.
 
     Args:
-        items: V, known items; index 0 is the unknown one.
+        items: V, items with a row of their own; index 0 is the unknown one.
         categories: C, known categories; index 0 is the unknown one.
         width: D.
         content: A, known content tokens; 0 for items without content.
         tokens: P, most tokens an item has.
         event_types: known types of events; 0 where types are not told apart.
         fixed: whether items keep the rows they are given; their content is learned all the same.
+        buckets: rows V + 1.. that all other items share: of no category and without content.
     """
 
     def __init__(self, items: int, categories: int, width: int, content: int = 0, tokens: int = 0,
-                 event_types: int = 0, fixed: bool = False, **kwargs):
+                 event_types: int = 0, fixed: bool = False, buckets: int = 0, **kwargs):
         super().__init__(dtype="float32", **kwargs)
         self.items, self.categories, self.width = items, categories, width
         self.content, self.tokens, self.event_types, self.fixed = content, tokens, event_types, fixed
+        self.buckets = buckets
 
     def build(self, _: tf.TensorShape) -> None:
         def table(name: str, rows: int, trainable: bool = True) -> tf.Variable:
@@ -36,19 +38,19 @@ class BehaviourEmbedding(keras.layers.Layer):
             return self.add_weight(name, [rows, self.width], trainable=trainable,
                                    initializer=keras.initializers.RandomUniform(-0.05, 0.05))
 
-        self.item_table = table("item", self.items + 1, trainable=not self.fixed)
-        self.bias_table = self.add_weight("bias", [self.items + 1], initializer="zeros")
+        rows = 1 + self.items + self.buckets
+        self.item_table = table("item", rows, trainable=not self.fixed)
+        self.bias_table = self.add_weight("bias", [rows], initializer="zeros")
         if self.content:
             self.content_table = table("content", self.content + 1)
-            self.item_content = self.add_weight("item_content", [self.items + 1, self.tokens], tf.int64,
-                                                trainable=False, initializer="zeros")
+            self.item_content = self.add_weight("item_content", [rows, self.tokens], tf.int64, trainable=False,
+                                                initializer="zeros")
         if self.event_types:
             self.type_table = table("event_type", self.event_types + 1)
         self.category_table = table("category", self.categories + 1)
         self.recency_table = table("recency", _RECENCY_BUCKETS)
         self.recency_bias_table = self.add_weight("recency_bias", [_RECENCY_BUCKETS], initializer="zeros")
-        self.item_category = self.add_weight("item_category", [self.items + 1], tf.int64, trainable=False,
-                                             initializer="zeros")
+        self.item_category = self.add_weight("item_category", [rows], tf.int64, trainable=False, initializer="zeros")
         super().build(_)
 
     def candidate(self, item: tf.Tensor) -> tf.Tensor:

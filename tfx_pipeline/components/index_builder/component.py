@@ -35,7 +35,7 @@ class IndexBuilder(base_component.BaseComponent):
 
     Args:
         model: of the Trainer.
-        transform_graph: whose vocabularies the model was trained with.
+        transform_graph: whose vocabularies the model was trained with; it numbers the ids of requests too.
         examples: as they were before Transform, whose held-out users the warm-up requests ask about; None makes such
             requests up.
         servables: of `contract.SERVABLES`; see `tfx_pipeline/servables.py` for where they go.

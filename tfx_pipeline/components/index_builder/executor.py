@@ -20,7 +20,7 @@ from serving.client import History
 from serving.contract import MODEL_NAME
 from serving.export import export_servables
 from serving.histories import read_users
-from tfx_pipeline import servables, trained
+from tfx_pipeline import rare_items, servables, trained
 from tfx_pipeline.components.event_example_gen.executor import SUMMARY_FILE
 from tfx_pipeline.components.index_builder import index_facts
 from ulim_tf import features
@@ -44,17 +44,19 @@ class Executor(base_executor.BaseExecutor):
                  *([features.CONTENT_VOCABULARY] if model.content else []),
                  *([features.PROFILE_VOCABULARY] if model.profile else [])]
         files = {name: vocabularies.vocabulary_file_by_name(name) for name in names}
+        rare = rare_items.rare_vocabulary(vocabularies)
         artifact = artifact_utils.get_single_uri(output_dict[SERVABLE])
         folders = servables.folders(artifact, json.loads(exec_properties[SERVABLES]))
         servable = folders[MODEL_NAME]
         found = export_servables(
             model, files[features.ITEM_VOCABULARY], files[features.CATEGORY_VOCABULARY], folders,
             files.get(features.PROFILE_VOCABULARY), progress=lambda what: print(f"    {what}", flush=True),
-            warmup_histories=_held_out(input_dict, model.settings.features), data=_data(input_dict))
+            warmup_histories=_held_out(input_dict, model.settings.features), data=_data(input_dict),
+            rare_vocabulary=rare, transform_graph=vocabularies.transform_savedmodel_dir)
         trained.write(servable, model_file, files)
         index_facts.write(index_facts.of(found[MODEL_NAME], kind=model.settings.retrieval.index, items=model.items,
-                                         category_vocabulary=files[features.CATEGORY_VOCABULARY], servable=servable),
-                          artifact)
+                                         category_vocabulary=files[features.CATEGORY_VOCABULARY],
+                                         rare=rare_items.count(rare), servable=servable), artifact)
 
 
 def _held_out(input_dict: dict[str, list[types.Artifact]], config: FeaturesConfig) -> list[History]:

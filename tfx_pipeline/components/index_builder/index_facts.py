@@ -29,6 +29,7 @@ class IndexFacts(NamedTuple):
         recall_in_category: of the best items of a category, what it finds.
         recall_pool: the same of the whole pool.
         worst: category id -> what it finds there, of those where it does not find all; the worst five.
+        rare: items of the catalogue that it does not hold, for they have no row of their own.
     """
 
     kind: str
@@ -38,9 +39,10 @@ class IndexFacts(NamedTuple):
     recall_in_category: float
     recall_pool: float
     worst: dict[str, float]
+    rare: int = 0  # a file from before there were any does not tell
 
 
-def of(quality: Quality, *, kind: str, items: int, category_vocabulary: str, servable: str) -> IndexFacts:
+def of(quality: Quality, *, kind: str, items: int, category_vocabulary: str, rare: int, servable: str) -> IndexFacts:
     """Facts of an index that was exported.
 
     Args:
@@ -48,6 +50,7 @@ def of(quality: Quality, *, kind: str, items: int, category_vocabulary: str, ser
         kind: as `retrieval.index`.
         items: that it holds.
         category_vocabulary: text file, line i (from 1) is the id of category i.
+        rare: items of the catalogue that have no row of their own.
         servable: folder of the SavedModel.
     """
     with tf.io.gfile.GFile(category_vocabulary, "rb") as lines:
@@ -58,7 +61,8 @@ def of(quality: Quality, *, kind: str, items: int, category_vocabulary: str, ser
         kind=kind, items=items, categories=len(categories),
         bytes=sum(tf.io.gfile.stat(file).length for file in files),
         recall_in_category=quality.in_category, recall_pool=quality.pool,
-        worst={categories[number - 1]: found for number, found in itertools.islice(reversed(falling), _WORST)})
+        worst={categories[number - 1]: found for number, found in itertools.islice(reversed(falling), _WORST)},
+        rare=rare)
 
 
 def write(facts: IndexFacts, directory: str) -> None:

@@ -22,6 +22,7 @@ def blocks(subject: Subject) -> Iterator[Block]:
     yield Facts({
         "Kind": facts.kind,
         "Items": number(facts.items),
+        **({"Rare items, not answered": number(facts.rare)} if facts.rare else {}),
         "Categories": number(facts.categories),
         "Size of the servable": size(facts.bytes),
         "Finds inside a category": share(facts.recall_in_category),
