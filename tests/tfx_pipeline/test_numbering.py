@@ -53,7 +53,8 @@ def numbered(request, tmp_path_factory):
         tf.saved_model.save(held, str(folder / name), signatures=tf.function(answer).get_concrete_function(
             ids=tf.TensorSpec([None, None], tf.string), tokens=tf.TensorSpec([None, None], tf.string)))
     files = sorted(file.name for file in (folder / "graph" / "assets").iterdir())
-    assert files == ["category_id", "item_id", "profile", *(["rare_item_id"] if request.param.get("oov_buckets") else [])]
+    rare = ["rare_item_id"] if request.param.get("oov_buckets") else []
+    assert files == ["category_id", "item_id", "profile", *rare]
     shutil.move(output.transform_savedmodel_dir, folder / "transform" / "moved")
     loaded = {name: tf.saved_model.load(str(folder / name)) for name in ("graph", "files")}
     yield request.param, transformed, {name: one.signatures["serving_default"] for name, one in loaded.items()}
