@@ -63,11 +63,11 @@ class RestServer:
     """
 
     def __init__(self, manager: Manager, address: str, port: int, workers: int):
+        self._stopping = asyncio.Event()
         self._sockets = tornado.netutil.bind_sockets(port, address)
         self._workers = ThreadPoolExecutor(workers, "rest")
         self._in_flight: set[_Handler] = set()
         given = {"manager": manager, "workers": self._workers, "in_flight": self._in_flight}
-        self._stopping = asyncio.Event()
         self._application = tornado.web.Application([
             (_MODEL + r":(predict|classify|regress)", _Predict, given),
             (_MODEL + r"/metadata", _Metadata, given),
