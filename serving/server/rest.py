@@ -71,13 +71,13 @@ class RestServer:
 
     def __init__(self, manager: Manager, address: str, port: int, workers: int, metrics: Metrics,
                  metrics_path: str | None, timeout: float):
+        self._stopping = asyncio.Event()
         self._sockets = tornado.netutil.bind_sockets(port, address)
         self._workers = ThreadPoolExecutor(workers, "rest")
         self._in_flight: set[_Handler] = set()
         self._timeout = timeout
         given = {"manager": manager, "metrics": metrics, "timeout": timeout, "workers": self._workers,
                  "in_flight": self._in_flight}
-        self._stopping = asyncio.Event()
         self._application = tornado.web.Application([
             *([(re.escape(metrics_path), _MetricsPage, given)] if metrics_path else []),
             (_MODEL + r":(predict|classify|regress)", _Predict, given),
