@@ -71,6 +71,7 @@ class RestServer:
 
     def __init__(self, manager: Manager, address: str, port: int, workers: int, metrics: Metrics,
                  metrics_path: str | None, timeout: float):
+        self._stopping = asyncio.Event()
         self._sockets = tornado.netutil.bind_sockets(port, address)
         self._workers = ThreadPoolExecutor(workers, "rest")
         self._in_flight: set[_Handler] = set()
@@ -83,9 +84,8 @@ class RestServer:
             (_MODEL + r"/metadata", _Metadata, given),
             (_MODEL, _Status, given),
             (r"/.*", _Malformed, given),
-        ], log_function=lambda handler: None)
+        ], log_function=lambda handler: None, stopping=self._stopping)
         self._loop = asyncio.new_event_loop()
-        self._stopping = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="rest-loop", daemon=True)
 
     def start(self) -> None:
@@ -126,6 +126,12 @@ class _Handler(tornado.web.RequestHandler):
         self._workers, self._in_flight = workers, in_flight
 
     async def answer(self, compute: Callable[..., dict[str, Any]], *args: Any) -> None:
+        if self.settings["stopping"].is_set():
+            # Of a connection that was there before: its answer would come after the connection is closed.
+            self.set_status(503)
+            self.set_header("Connection", "close")
+            self.finish({"error": "The server is shutting down."})
+            return
         self._in_flight.add(self)
         try:
             try:
