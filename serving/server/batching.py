@@ -103,7 +103,7 @@ class Batcher:
             key: requests of equal keys may be merged.
             inputs: arrays [n, ..], with the same n > 0 and, for one key, the same names, dtypes and ranks.
             compute: inputs [n, ..] and seconds -> outputs [n, ..], row by row; that of any of the merged requests is
-            called.
+                called.
             timeout: seconds; a request that still waits then is not run.
 
         Raises:
@@ -164,8 +164,8 @@ class Batcher:
                 for place, batch in enumerate(self._waiting):
                     if batch.due <= now:
                         return self._waiting.pop(place)
-                self._changed.wait(min((batch.due for batch in self._waiting), default=math.inf) - now
-                                   if self._waiting else None)
+                soonest = min((batch.due for batch in self._waiting), default=None)
+                self._changed.wait(None if soonest is None else soonest - now)
 
 
 class _Task:

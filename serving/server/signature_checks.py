@@ -10,7 +10,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from serving.server.errors import invalid
 
-# A row costs far more than its few bytes in a request: up to a megabyte while the graph runs.
+# A row may have no more than a byte in a request, and takes two megabytes while the graph runs.
 _MOST_ROWS = 1024
 
 
