@@ -33,7 +33,8 @@ UPSTREAM_FLAGS = {
     "file_system_poll_wait_seconds", "max_num_load_retries", "enable_model_warmup", "enable_batching",
     "batching_parameters_file", "enable_per_model_batching_parameters", "monitoring_config_file", "ssl_config_file",
     "per_process_gpu_memory_fraction", "tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism",
-    "grpc_channel_arguments", "load_retry_interval_micros", "rest_api_num_threads", "enable_grpc_healthcheck_service", "rest_api_timeout_in_ms"}
+    "grpc_channel_arguments", "load_retry_interval_micros", "rest_api_num_threads",
+    "enable_grpc_healthcheck_service", "rest_api_timeout_in_ms"}
 MODELS = {"models.config": "ulim", "models_gpu.config": "ulim_gpu"}
 DOCKERFILES = {"Dockerfile.embedded": "models.config", "Dockerfile.scann": "models.config",
                "Dockerfile.gpu": "models_gpu.config"}
