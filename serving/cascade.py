@@ -15,7 +15,7 @@ from ulim_tf.layers.pointer_generator import CategoryPrediction
 from ulim_tf.model import LongInterests, UlimModel
 from ulim_tf.retrieval.backfill import Backfill
 from ulim_tf.retrieval.candidates import NO_ITEM
-from ulim_tf.retrieval.index import CategoryIndex
+from ulim_tf.retrieval.index import CategoryIndex, Found
 from ulim_tf.retrieval.merge import Ranked, merge
 from ulim_tf.retrieval.normalizer import CategoryNormalizer
 
@@ -101,17 +101,23 @@ class Cascade(tf.Module):
             long: what they say, as of `interests`.
             filters: of each user.
         """
-        config, excluded = self._settings.retrieval, filters.excluded
-        k = min(config.per_category, self._index.items)
+        config, excluded, temperature = (
+            self._settings.retrieval, filters.excluded, self._settings.loss.temperature)
+        k, short_k = (min(count, self._index.items) for count in (config.per_category, config.short_term))
         vector, category = tf.reshape(long.vector, [-1, long.vector.shape[-1]]), tf.reshape(categories.category, [-1])
-        found = self._index.search(vector, category, k)
-        log_sum = self._normalizer.log_sum(vector, category, found.score)  # of all items, whatever may be answered
+        short_vector = self._short_vector(user.short)
+
+        def search(without: tf.Tensor | None) -> tuple[Found, Found]:
+            return (self._index.search(vector, category, k, without),
+                    self._index.search_all(short_vector, short_k, without, filters.allowed))
+
+        # Softmaxes are over all items, whatever is excluded: so is the first search.
+        found, short = search(None)
+        log_sum = self._normalizer.log_sum(vector, category, found.score)
+        short_log_sum = tf.reduce_logsumexp(tf.maximum(short.score / temperature, short.score.dtype.min), axis=1)
         if excluded is not None:
-            found = tf.cond(tf.reduce_any(excluded > 0),
-                            lambda: self._index.search(vector, category, k, excluded), lambda: found)
+            found, short = tf.cond(tf.reduce_any(excluded > 0), lambda: search(excluded), lambda: (found, short))
         by_category = tf.concat([tf.shape(categories.category), [k]], axis=0)
-        short = self._index.search_all(self._short_vector(user.short), min(config.short_term, self._index.items),
-                                       excluded, filters.allowed)
         copied_item = tf.where(self._index.holds(long.item), long.item, NO_ITEM)  # no longer there: no copy
         copied = tf.gather(tf.reshape(categories.probability * long.gate, [-1]), long.owner) * long.attention
         column = long.owner % tf.shape(categories.category, tf.int64)[1]
@@ -123,8 +129,8 @@ class Cascade(tf.Module):
             long_item=tf.reshape(found.item, by_category), long_score=tf.reshape(found.score, by_category),
             long_log_sum=tf.reshape(log_sum, tf.shape(categories.category)),
             generated_probability=categories.probability * (1.0 - long.gate),
-            short_item=short.item, short_score=short.score, short_share=config.short_share,
-            temperature=self._settings.loss.temperature, item_category=self._item_category,
+            short_item=short.item, short_score=short.score, short_log_sum=short_log_sum,
+            short_share=config.short_share, temperature=temperature, item_category=self._item_category,
             backfill=self._backfill.candidates(config.results, excluded, filters.allowed), results=config.results,
             category_cap=config.category_cap, diversity=config.diversity, excluded=excluded, limit=filters.limit)
 

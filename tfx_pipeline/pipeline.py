@@ -38,7 +38,7 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         users: file or glob of what describes the users, or None.
         columns: standard column name -> name in the log, for those that differ.
         root: where the artifacts go; this and the next two are local paths, or URIs as strings.
-        serving: the model base path that finished servables are pushed to.
+        serving: the model base path that finished servables of `ulim` are pushed to; those of others are beside it.
         rejected: where malformed rows and the data gate's report of a stopped run are kept.
         config: all settings.
         schema: of the examples; None infers it from them.

@@ -82,10 +82,13 @@ def answer(model: UlimModel, user: Interests, allowed: Collection[int] | None, e
         long[category] = (user.given_allowed[column], float(user.long.gate[0, column]),
                           [(int(user.long.item[one]), float(user.long.attention[one])) for one in events],
                           dict(zip(members.tolist(), vectors[members] @ user.long.vector[0, column].numpy())))
-    scores = vectors[may] @ model.short_vector(user.short)[0].numpy()
-    best = np.argsort(-scores, kind="stable")[:config.retrieval.short_term]
-    mass = oracles.merge(long, {may[one]: scores[one] for one in best}, config.retrieval.short_share,
-                         config.loss.temperature)
+    mass = oracles.merge(long, {}, config.retrieval.short_share, config.loss.temperature)
+    score = vectors @ model.short_vector(user.short)[0].numpy()
+    of_all, best = (sorted(some, key=lambda one: -score[one])[:config.retrieval.short_term] for some in (
+        [one for one in range(1, model.items + 1) if allowed is None or item_category[one] in allowed], may))
+    for one in best:
+        share = np.exp(score[one]) / np.exp(score[of_all]).sum()
+        mass[one] = mass.get(one, 0.0) + config.retrieval.short_share * share
     found = sorted((one for one in mass if one not in excluded), key=lambda one: -mass[one])
     rest = [one for one in may if one not in mass]
     return [*((one, float(np.log(mass[one]))) for one in found), *((one, None) for one in rest)][

@@ -30,17 +30,19 @@ def test_a_push_to_an_object_store_arrives_there(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model, pushed = standard_artifacts.Model(), standard_artifacts.PushedModel()
     model.uri, pushed.uri = f"{store}/model", f"{store}/pushed"
-    for name in ("saved_model.pb", "variables/variables.index"):
-        tf.io.gfile.makedirs(f"{model.uri}/Format-Serving/variables")
-        with tf.io.gfile.GFile(f"{model.uri}/Format-Serving/{name}", "w") as file:
-            file.write(name)
+    for folder in ("Format-Serving", "servables/ulim_gpu"):
+        for name in ("saved_model.pb", "variables/variables.index"):
+            tf.io.gfile.makedirs(f"{model.uri}/{folder}/variables")
+            with tf.io.gfile.GFile(f"{model.uri}/{folder}/{name}", "w") as file:
+                file.write(name)
     destination = pusher_pb2.PushDestination(
-        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=f"{store}/serving"))
+        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=f"{store}/serving/ulim"))
     Executor().Do({"model": [model]}, {"pushed_model": [pushed]}, {
         "push_destination": proto_utils.proto_to_json(destination)})
     version = pushed.get_string_custom_property("pushed_destination")
-    assert version.startswith(f"{store}/serving/") and version.rpartition("/")[2].isdecimal()
-    for name in ("saved_model.pb", "variables/variables.index"):
-        with tf.io.gfile.GFile(f"{version}/{name}") as file:
-            assert file.read() == name
+    assert version.startswith(f"{store}/serving/ulim/") and version.rpartition("/")[2].isdecimal()
+    for folder in (version, version.replace("/ulim/", "/ulim_gpu/")):
+        for name in ("saved_model.pb", "variables/variables.index"):
+            with tf.io.gfile.GFile(f"{folder}/{name}") as file:
+                assert file.read() == name
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ category of item i, y_c its probability and P(i|c) = g_c * copy(i) + (1 - g_c) *
                   short-term channel has `share` of it (`quota.py`)
     equal_quota   the same with exponent 0
 
-The softmax of the whole pool is taken over what the search returned, that of a category over all its items, as
+The softmax of the whole pool is taken over the best items of a search, that of a category over all its items, as
 `normalizer.py` estimates their sum. Then `diversity.py` may cap what a category has of the answer, or make its further
 items worth less. What no channel found fills up the answer, the most frequent first, so that R results always come back
 while items remain. Equal scores are in the order of the item numbers, which is that of falling frequency.
@@ -51,9 +51,9 @@ class Ranked(NamedTuple):
 def merge(*, rule: str, quota_exponent: float, probability: tf.Tensor, copied_item: tf.Tensor,
           copied_probability: tf.Tensor, copied_column: tf.Tensor, long_item: tf.Tensor, long_score: tf.Tensor,
           long_log_sum: tf.Tensor, generated_probability: tf.Tensor, short_item: tf.Tensor, short_score: tf.Tensor,
-          short_share: float, temperature: float, item_category: tf.Tensor, backfill: tf.Tensor, results: int,
-          category_cap: int = 0, diversity: float = 0.0, excluded: tf.Tensor | None = None,
-          limit: tf.Tensor | None = None) -> Ranked:
+          short_log_sum: tf.Tensor, short_share: float, temperature: float, item_category: tf.Tensor,
+          backfill: tf.Tensor, results: int, category_cap: int = 0, diversity: float = 0.0,
+          excluded: tf.Tensor | None = None, limit: tf.Tensor | None = None) -> Ranked:
     """Ranks what both channels found and fills up to R.
 
     Args:
@@ -69,6 +69,8 @@ def merge(*, rule: str, quota_exponent: float, probability: tf.Tensor, copied_it
         generated_probability: float32 [B, K], y_c * (1 - g_c) of each category.
         short_item: int64 [B, k'], as `long_item`.
         short_score: float32 [B, k'].
+        short_log_sum: float32 [B], as `long_log_sum`, over the best items of the pool, whether they may be answered or
+            not.
         short_share: what the short-term channel gets of the mixture, or of the answer.
         temperature: of both softmaxes, as in training.
         item_category: int64 [V + 1], the category of each item, 0 for item 0.
@@ -82,14 +84,13 @@ def merge(*, rule: str, quota_exponent: float, probability: tf.Tensor, copied_it
     users = tf.shape(short_item)[0]
     copied = tf.math.log(tf.where(copied_item > 0, copied_probability, 0.0))
     generated = log_share(long_score / temperature, long_log_sum) + tf.math.log(generated_probability)[..., None]
-    short_score = short_score / temperature
-    pool_log_sum = tf.reduce_logsumexp(tf.maximum(short_score, short_score.dtype.min), axis=-1)
+    short_scored = log_share(short_score / temperature, short_log_sum)
     # Padded, so that there are R places to choose from.
     backfill = tf.pad(backfill, [[0, 0], [0, tf.maximum(results - tf.shape(backfill)[1], 0)]], constant_values=NO_ITEM)
     backfill = tf.broadcast_to(backfill, [users, tf.shape(backfill)[1]])
     parts = (concat(of_channel(copied_item, copied, LONG_TERM),
                     of_channel(tf.reshape(long_item, [users, -1]), tf.reshape(generated, [users, -1]), LONG_TERM)),
-             of_channel(short_item, log_share(short_score, pool_log_sum), SHORT_TERM),
+             of_channel(short_item, short_scored, SHORT_TERM),
              of_channel(backfill, tf.fill(tf.shape(backfill), NOT_FOUND), BACKFILL))
     long, short, backfill = parts if excluded is None else (without(part, excluded) for part in parts)
     if rule == "probability":

@@ -8,11 +8,11 @@ from tfx_pipeline.components.pusher.executor import VERSIONS_KEPT, Executor
 
 
 class Pusher(tfx.components.Pusher):
-    """Pushes a servable into a model base path, if all its blessings say so, and removes the oldest versions.
+    """Pushes servables into their model base paths, if all blessings say so, and removes the oldest versions.
 
     Args:
-        model: the servable.
-        base_path: model base path.
+        model: the servables, as `tfx_pipeline/servables.py` says.
+        base_path: model base path of `ulim`; those of the others are beside it.
         versions_kept: versions that stay, with the new one.
         blessings: by the names of TFX's Pusher, `model_blessing` and `infra_blessing`.
     """

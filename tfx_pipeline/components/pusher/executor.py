@@ -32,7 +32,6 @@ class Executor(executor.Executor):
         destination = proto_utils.json_to_proto(
             exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], pusher_pb2.PushDestination())
         base = destination.filesystem.base_directory
-        kept = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])[VERSIONS_KEPT]
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         local = "://" not in base
         if local:
@@ -41,6 +40,7 @@ class Executor(executor.Executor):
         super().Do(input_dict, output_dict, {
             **exec_properties, standard_component_specs.PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination)})
         if local:
+            kept = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])[VERSIONS_KEPT]
             for name in os.listdir(room):  # none, if a blessing is missing
                 final = versions.into_place(os.path.join(room, name), base)
                 self._MarkPushed(pushed, pushed_destination=final, pushed_version=os.path.basename(final))

@@ -1,4 +1,4 @@
-"""ServableValidator: a servable is loaded and asked before it may be pushed."""
+"""ServableValidator: servables are loaded and asked before they may be pushed."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from ulim_tf.config import FeaturesConfig
 
 
 class ServableValidatorSpec(component_spec.ComponentSpec):
-    """Reads the servable and the catalogue, writes the blessing."""
+    """Reads the servables and the catalogue, writes the blessing."""
 
     PARAMETERS = {
         FEATURES: component_spec.ExecutionParameter(type=str),
@@ -36,13 +36,13 @@ class ServableValidatorSpec(component_spec.ComponentSpec):
 
 
 class ServableValidator(base_component.BaseComponent):
-    """Loads a servable in a fresh embedded server, replays its warm-up requests and checks every answer.
+    """Loads each servable in a fresh embedded server, replays its warm-up requests and checks every answer.
 
     Its `blessing` is what TFX's Pusher takes as `infra_blessing`; beside the mark it holds `validation.json` with each
     check, its faults and its time, which `validation.read` reads.
 
     Args:
-        model: the servable.
+        model: the servables, as `tfx_pipeline/servables.py` says.
         examples: as they were before Transform; their split `catalog` says which items may be answered.
         features: what the model reads.
         config: the time to load and the latency budget.
