@@ -132,8 +132,7 @@ class AsyncClient:
                    filters: Filters | Sequence[Filters] = Filters()) -> list[_Answer]:
         asked = self._settings.requests(histories, signature, filters)
         deadline = self._settings.deadline(timeout)
-        responses = await asyncio.gather(
-            *(self._send(one.request, deadline, metadata) for one in asked))
+        responses = await asyncio.gather(*(self._send(one.request, deadline, metadata) for one in asked))
         return read_rows(asked, responses, read)
 
     async def _send(self, request: PredictRequest, deadline: float, metadata: Metadata) -> PredictResponse:
@@ -158,11 +157,11 @@ class AsyncClient:
             await asyncio.wait(calls, timeout=hedge_after)
             if not calls[0].done():
                 calls.append(asyncio.create_task(send()))
-            for first in asyncio.as_completed(calls):
+            for number, first in enumerate(asyncio.as_completed(calls), 1):
                 try:
                     return await first
                 except grpc.RpcError as error:
-                    if is_final(error) or all(call.done() for call in calls):
+                    if is_final(error) or number == len(calls):
                         raise
         finally:
             for call in calls:

@@ -4,7 +4,10 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 
 import json
 import re
+import socket
 import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import kubernetes.client
@@ -14,7 +17,11 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving import contract
+from serving.client import Client, History, LabelSplit
 from serving.server import text_configs
+from serving.server.process import wait_until_served
+from tests.serving.test_client_calls import certificate
+from tests.serving.toy_servable import ToyServable
 
 CONFIG = Path(__file__).resolve().parents[2] / "serving" / "config"
 ROOT = CONFIG.parents[1]
@@ -26,7 +33,8 @@ UPSTREAM_FLAGS = {
     "file_system_poll_wait_seconds", "max_num_load_retries", "enable_model_warmup", "enable_batching",
     "batching_parameters_file", "enable_per_model_batching_parameters", "monitoring_config_file", "ssl_config_file",
     "per_process_gpu_memory_fraction", "tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism",
-    "grpc_channel_arguments", "enable_grpc_healthcheck_service", "rest_api_timeout_in_ms"}
+    "grpc_channel_arguments", "load_retry_interval_micros", "rest_api_num_threads",
+    "enable_grpc_healthcheck_service", "rest_api_timeout_in_ms"}
 MODELS = {"models.config": "ulim", "models_gpu.config": "ulim_gpu"}
 DOCKERFILES = {"Dockerfile.embedded": "models.config", "Dockerfile.scann": "models.config",
                "Dockerfile.gpu": "models_gpu.config"}
@@ -102,6 +110,14 @@ def test_the_readme_tells_the_values_that_are_set():
         assert row[3].strip() in (value, "yes", "KServe"), flag
 
 
+def test_the_embedded_server_takes_the_flags_that_are_marked_and_no_others():
+    rows = [row.split("|") for row in README.splitlines() if row.startswith("| `--")]
+    marked = {flag for row in rows if "✓" in row[2] for flag in re.findall(r"`--(\w+)`", row[1])}
+    offered = subprocess.run([sys.executable, "-m", "serving.server", "--help"], capture_output=True, text=True,
+                             check=True, cwd=ROOT).stdout
+    assert marked == set(re.findall(r"^ +--(\w+)", offered, re.MULTILINE))
+
+
 @pytest.mark.parametrize(("dockerfile", "models"), DOCKERFILES.items())
 def test_an_image_has_the_files_that_its_flags_name_and_its_ports(dockerfile, models):
     content, flags = (CONFIG / dockerfile).read_text(), command(dockerfile)
@@ -114,6 +130,40 @@ def test_an_image_has_the_files_that_its_flags_name_and_its_ports(dockerfile, mo
     assert flags["model_config_file"] == f"/config/{models}"
     assert re.search(r"^EXPOSE (.*)$", content, re.MULTILINE)[1].split() == [flags["port"], flags["rest_api_port"]]
     assert re.search(r"^USER (\d+)$", content, re.MULTILINE)[1] != "0"
+
+
+def test_what_the_embedded_image_starts_serves_stable_and_canary_with_probes_and_metrics(tmp_path):
+    for number, version in enumerate((1767225600, 1767312000), 1):
+        ToyServable(number).save(str(tmp_path / "models" / "ulim" / str(version)))
+    for file in CONFIG.glob("*.config"):
+        (tmp_path / file.name).write_text(file.read_text().replace("/models/", f"{tmp_path}/models/"))
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        grpc_port, rest_port = one.getsockname()[1], other.getsockname()[1]
+    flags = command("Dockerfile.embedded") | {"bind_address": "127.0.0.1", "port": grpc_port,
+                                              "rest_api_port": rest_port}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving.server",
+         *(f"--{name}={str(value).replace('/config/', f'{tmp_path}/')}" for name, value in flags.items())], cwd=ROOT)
+    rest = f"http://127.0.0.1:{rest_port}"
+    try:
+        wait_until_served(f"127.0.0.1:{grpc_port}", 120, process)
+        split = LabelSplit({"stable": 1, "canary": 1}, salt="june")
+        users = [f"user {number}" for number in range(8)]
+        with Client(f"127.0.0.1:{grpc_port}", label=split) as client:
+            answers = client.recommend_batch([History(["milk"], [5], user_id=user) for user in users])
+        assert [answer[1].item_id for answer in answers] == [
+            {"stable": "v1-b", "canary": "v2-b"}[split.label(user)] for user in users]
+        assert len({answer[1].item_id for answer in answers}) == 2
+        probe = container(documents("ulim.yaml")[0])["readinessProbe"]["httpGet"]["path"]
+        with urllib.request.urlopen(rest + probe) as answer:
+            assert answer.status == 200
+        with urllib.request.urlopen(f"{rest}/monitoring/prometheus/metrics") as answer:
+            assert b":tensorflow:serving:request_count" in answer.read()
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 # Kubernetes ---------------------------------------------------------------------------------------------------------
@@ -234,7 +284,6 @@ def test_compose_serves_each_image_with_its_ports_and_folders():
 
 
 def test_the_readme_makes_an_ssl_config_of_pem_files(tmp_path):
-    from tests.serving.test_client_calls import certificate
     key, cert, *_ = certificate("server")
     ca = certificate("authority")[1]
     for name, content in (("server.key", key), ("server.crt", cert), ("clients-ca.crt", ca)):
