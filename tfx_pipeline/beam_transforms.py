@@ -56,7 +56,7 @@ _COUNTS = "counts"
 _ROWS = "rows"
 _ITEMS_PER_EXAMPLE = 1024
 _SHARDED = ("user_id", "item_id", "timestamp", "group_id", "event_type")
-_MERGED_BYTES = 1 << 24  # packed, of a shard, until users with too many events lose some
+_MERGED_BYTES = 1 << 24  # of a shard, until users with too many events lose some
 _ZERO_COUNTS = (
     "events_rows_read", "events", "events_out_of_order", "users", "items", "categories", "category_conflicts",
     "events_cut_by_max_history", "held_out_events_cut_by_max_history", "duplicate_events",
@@ -254,7 +254,7 @@ def _pack_items(events: Events) -> bytes:
 
 def _unpack_items_before(packed: bytes, cut: int) -> ItemCategories:
     """The items of the events before `cut` (unix seconds) with their categories."""
-    columns = packing.merge([packed])
+    columns = packing.merge([packing.unpack(packed)])
     before = columns["timestamp"] < cut
     return merge_item_categories([ItemCategories(
         columns["item"].take(before), columns["category"].take(before), columns["timestamp"][before])])
@@ -364,16 +364,16 @@ def shard_by_user(events: Events, shards: int) -> Iterator[tuple[int, bytes]]:
     order = np.argsort(shard, kind="stable")
     starts = np.flatnonzero(_first_of_each(shard[order]))
     for rows in np.split(order, starts[1:]):
-        yield int(shard[rows[0]]), _pack(events.take(rows))
+        yield int(shard[rows[0]]), packing.pack(_sharded(events.take(rows)))
 
 
-def _pack(events: Events) -> bytes:
+def _sharded(events: Events) -> packing.Columns:
     columns = {name: getattr(events, name) for name in _SHARDED}
-    return packing.pack({name: column for name, column in columns.items() if column is not None})
+    return {name: column for name, column in columns.items() if column is not None}
 
 
-def _unpack(parts: Sequence[bytes]) -> Events:
-    columns = packing.merge(parts)
+def _merged(batches: Sequence[pa.RecordBatch]) -> Events:
+    columns = packing.merge(batches)
     return Events(category_id=Ids(np.zeros(len(columns["timestamp"]), np.int64), np.array([b""], object)), **columns)
 
 
@@ -394,7 +394,7 @@ def newest_events(parts: Iterable[bytes], cut: int, config: IngestConfig,
     counts, pending, size, most = Counter(), [], 0, _MERGED_BYTES
 
     def merged() -> Events:
-        events = _unpack(pending)
+        events = _merged(pending)
         kept = cap(events, cut, config.max_history, config.seed, target_types)
         late, kept_late = (int(np.count_nonzero(one.timestamp >= cut)) for one in (events, kept))
         counts["held_out_events_cut_by_max_history"] += late - kept_late
@@ -402,11 +402,11 @@ def newest_events(parts: Iterable[bytes], cut: int, config: IngestConfig,
         return kept
 
     for part in parts:
-        pending.append(part)
-        size += len(part)
+        pending.append(packing.unpack(part))
+        size += pending[-1].nbytes
         if size > most:
-            pending = [_pack(merged())]
-            size = len(pending[0])
+            pending = [packing.batch_of(_sharded(merged()))]
+            size = pending[0].nbytes
             most = max(2 * size, _MERGED_BYTES)
     events = merged()
     counts["events"] = len(events) + sum(counts.values())
