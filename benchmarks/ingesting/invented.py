@@ -1,6 +1,5 @@
 """An invented log of any length that has the lengths, baskets, times, items and categories of the real one."""
 
-import json
 from pathlib import Path
 
 import numpy as np

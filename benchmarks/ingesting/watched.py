@@ -1,5 +1,6 @@
 """A command, and the most memory that each of its processes ever had."""
 
+import contextlib
 import re
 import subprocess
 import tempfile
@@ -27,10 +28,8 @@ def run(command: Sequence[str]) -> tuple[str, list[float]]:
         while code is None:
             for one in (process.pid, *(child.pid for child in _descendants(process))):
                 peak[one] = max(peak.get(one, 0.0), _peak_mib(one))
-            try:
+            with contextlib.suppress(psutil.TimeoutExpired):
                 code = process.wait(_SECONDS_BETWEEN_LOOKS)
-            except psutil.TimeoutExpired:
-                pass
         if code:
             raise subprocess.CalledProcessError(code, command)
         output.seek(0)
