@@ -1,11 +1,12 @@
 """What reading a log and grouping it by user costs: the pipeline's ingest beside pandas and Polars.
 
-    python -m benchmarks.ingest --json FILE                                     all rows, some 20 minutes on 2 cores
-    python -m benchmarks.ingest --json FILE --events 1000000 --method pandas    some rows; others in the file stay
+    python -m benchmarks.ingest --json FILE                                     all rows: some 20 minutes on 2 cores
+    python -m benchmarks.ingest --json FILE --events 1000000 --method pandas    some; others in the file stay
 
-The log is invented (`benchmarks/ingesting/invented.py`): real histories of Complete Journey, drawn with replacement. What
-a method does with it is told by its `run` in `benchmarks/ingesting/in_*.py`: the ingest does a good deal more than the
-others, which only sort and group. Each repetition is a process of its own on as many cores as workers. Fields of a row:
+The log is invented (`benchmarks/ingesting/invented.py`): real histories of Complete Journey, drawn with replacement.
+What a method does with it is told by its `run` in `benchmarks/ingesting/in_*.py`: the ingest does a good deal more than
+the others, which only sort and group. Each repetition is a process of its own on as many cores as workers. Fields of a
+row:
 
     method, format, events  "ingest", "pandas" or "Polars"; of the log; its rows
     workers                 the ingest: processes of Beam's local runner, 1 being no other process than the command's;
