@@ -105,7 +105,8 @@ def test_targets_are_the_first_basket_after_the_cut(log, found):
     start = start[start["timestamp"] >= log["timestamp"].max() - 28 * 86_400]
     first = start.sort_values(["user_id", "timestamp", "group_id"]).drop_duplicates("user_id")
     targets = log.merge(first[["user_id", "group_id"]], on=["user_id", "group_id"])
-    expected = {user: (set(rows["item_id"]) & sold, rows["timestamp"].min()) for user, rows in targets.groupby("user_id")
+    expected = {user: (set(rows["item_id"]) & sold, rows["timestamp"].min())
+                for user, rows in targets.groupby("user_id")
                 if user in known and set(rows["item_id"]) & sold}
     held_out = {user["user_id"][0]: (user["target_item_id"], user["target_timestamp"]) for user in found["eval"]}
     assert held_out.keys() == expected.keys() and len(held_out) == 1_994
