@@ -12,9 +12,10 @@ row:
     workers                 the ingest: processes of Beam's local runner, 1 being no other process than the command's;
                             Polars: threads
     repetitions             of which seconds are medians
+    load                    the machine's load average of a minute before the first: above 1, others were at work
     events_per_s            events over the seconds of the work, without starting Python and imports; the start of
                             Beam's workers is part of it
-    cpu_seconds             that all processes used in this time, median
+    cpu_seconds             that all processes used in this time, median; what a busy machine changes least
     peak_mib                most resident memory of the largest process, Python and libraries included
     processes_mib           the same of every process, the command's first; of the repetition that had the largest
     bytes_per_event         of all that was written, compressed
@@ -72,7 +73,7 @@ def measure(case: Case, repetitions: int, directory: Path = DIRECTORY) -> Row:
     """
     directory.mkdir(parents=True, exist_ok=True)
     log = invented.write(directory, case.events, f".{case.format}", SEED)
-    told, peaks, written = [], [], 0
+    told, peaks, written, load = [], [], 0, os.getloadavg()[0]
     for _ in range(repetitions):
         with tempfile.TemporaryDirectory(dir=directory) as output:
             printed, peak_mib = watched.run([sys.executable, "-m", "benchmarks.ingesting.timed", METHODS[case.method],
@@ -82,7 +83,7 @@ def measure(case: Case, repetitions: int, directory: Path = DIRECTORY) -> Row:
             written = sum(path.stat().st_size for path in Path(output).rglob("*") if path.is_file())
     largest = max(peaks, key=max)
     return case._asdict() | {
-        "repetitions": repetitions,
+        "repetitions": repetitions, "load": load,
         "events_per_s": case.events / statistics.median(one["seconds"] for one in told),
         "cpu_seconds": statistics.median(one["cpu_seconds"] for one in told),
         "peak_mib": max(largest), "processes_mib": largest, "bytes_per_event": written / case.events}

@@ -70,8 +70,8 @@ def test_the_others_group_each_users_events_by_time(directory, tmp_path, method,
 @pytest.mark.parametrize(("method", "workers"), [("ingest", 1), ("Polars", 2)])
 def test_a_row_is_measured_in_processes_of_its_own(directory, method, workers):
     row = ingest.measure(Case(method, "parquet", EVENTS, workers), repetitions=1, directory=directory)
-    assert row.keys() == {"method", "format", "events", "workers", "repetitions", "events_per_s", "cpu_seconds",
-                          "peak_mib", "processes_mib", "bytes_per_event"}
+    assert row.keys() == {"method", "format", "events", "workers", "repetitions", "load", "events_per_s",
+                          "cpu_seconds", "peak_mib", "processes_mib", "bytes_per_event"}
     assert row["cpu_seconds"] > 0 and row["events_per_s"] > 0
     assert row["peak_mib"] == max(row["processes_mib"]) > 20 and 1 < row["bytes_per_event"] < 100
     assert [path.name for path in directory.iterdir() if path.is_dir()] == ["complete_journey"]
