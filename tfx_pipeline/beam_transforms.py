@@ -13,7 +13,9 @@ Rules of the log, each counted in the summary:
 
     a malformed row                 is left out; `reading.py`
     a time after the log's end      the same: one event in the year 2090 would move the cut there
-    out of order                    does not matter: events are sorted, whatever rows and files they come in
+    out of order                    does not matter: events are sorted, whatever rows and files they come in. Counted is
+                                    each row that is earlier than one of its user above it, in its file or in one whose
+                                    path comes before
     a duplicate                     is kept or left out, as `ingest.duplicates` says
     more than `ingest.max_history`  of a user's events before the cut, the newest are kept; from it on, the oldest
     an item of several categories   has the one of the catalogue files, else the last of the log
@@ -56,7 +58,7 @@ _COUNTS = "counts"
 _ROWS = "rows"
 _ITEMS_PER_EXAMPLE = 1024
 _SHARDED = ("user_id", "item_id", "timestamp", "group_id", "event_type")
-_MERGED_BYTES = 1 << 24  # packed, of a shard, until users with too many events lose some
+_MERGED_BYTES = 1 << 24  # of a shard, until users with too many events lose some
 _ZERO_COUNTS = (
     "events_rows_read", "events", "events_out_of_order", "users", "items", "categories", "category_conflicts",
     "events_cut_by_max_history", "held_out_events_cut_by_max_history", "duplicate_events",
@@ -64,6 +66,14 @@ _ZERO_COUNTS = (
     "catalog_rows_read", "catalog_conflicts", "catalog_disagreements", "items_missing_from_catalog",
     "categories_missing_from_catalog",
 )
+
+
+class Place(NamedTuple):
+    """Where a chunk of rows comes from: the order of places is that of rows, of files in ascending order."""
+
+    file: str
+    part_start: int
+    chunk: int
 
 
 class ItemCategories(NamedTuple):
@@ -131,21 +141,22 @@ class Ingest(beam.PTransform):
             rows, rejected_rows, read_counts = root | "ReadCatalog" >> _Read(self._catalog)
             rejected.append(rejected_rows)
             counts.append(read_counts)
-            listed = AsList(rows)
+            listed = AsList(rows | "ListedRows" >> beam.Values())
         profiles = root | "NoProfiles" >> beam.Create([])
         if self._users:
             rows, rejected_rows, read_counts = root | "ReadUsers" >> _Read(self._users)
             rejected.append(rejected_rows)
             counts.append(read_counts)
-            profiles = rows | "ShardProfiles" >> beam.FlatMap(shard_profiles, config.shards)
+            profiles = rows | beam.Values() | "ShardProfiles" >> beam.FlatMap(shard_profiles, config.shards)
 
+        chunks = events | "Chunks" >> beam.Values()
         span = (
-            events
+            chunks
             | "SpanOfChunk" >> beam.Map(span_of)
             | "Span" >> beam.CombineGlobally(merge_spans).without_defaults())
         cut = AsSingleton(span | "Cut" >> beam.Map(cut_of, config.holdout_days))
         catalog, catalog_counts = (
-            events
+            chunks
             | "PackItems" >> beam.Map(_pack_items)
             | "ItemsOfChunk" >> beam.Map(_unpack_items_before, cut)
             | "Items" >> beam.CombineGlobally(merge_item_categories)
@@ -170,7 +181,7 @@ class Ingest(beam.PTransform):
 
 
 class _Read(beam.PTransform):
-    """Files -> chunks of good rows (Events, CatalogRows or UserRows), CSV lines of those rejected, Counters."""
+    """Files -> (Place, chunk of good rows: Events, CatalogRows or UserRows), CSV lines of those rejected, Counters."""
 
     def __init__(self, source: Source, with_types: bool = False, now: int = 0):
         super().__init__()
@@ -194,26 +205,17 @@ def _read_part(part: Part, source: Source, with_types: bool, now: int) -> Iterat
         read = reading.read_catalog if source.kind == reading.CATALOG else reading.read_users
         batches = read(part, source.columns, source.describing)
     rows_of_part = 0
-    for rows, rejected in batches:
+    for number, (rows, rejected) in enumerate(batches):
         good = len((rows.user_id if source.kind == reading.USERS else rows.item_id).code)
         rows_of_part += good + len(rejected)
         counts = Counter({f"{source.kind}_rows_read": good + len(rejected)})
         counts.update((f"{source.kind}_rows_rejected", row.reason) for row in rejected)
         if good:
-            yield rows
-            if source.kind == reading.EVENTS:
-                counts["events_out_of_order"] = _out_of_order(rows)
+            yield Place(part.file, part.start, number), rows
         if rejected:
             yield TaggedOutput(REJECTED, (part, rejected))
         yield TaggedOutput(_COUNTS, counts)
     yield TaggedOutput(_ROWS, (part, rows_of_part))
-
-
-def _out_of_order(events: Events) -> int:
-    """How many rows of a chunk are earlier than one of the same user above them."""
-    by_user = np.argsort(events.user_id.code, kind="stable")
-    time = (events.user_id.code[by_user] << 33) + events.timestamp[by_user]
-    return int(np.count_nonzero(time < np.maximum.accumulate(time)))
 
 
 def _csv_lines(element: tuple[Part, list[Rejected]], rows: list[tuple[Part, int]]) -> Iterator[str]:
@@ -254,7 +256,7 @@ def _pack_items(events: Events) -> bytes:
 
 def _unpack_items_before(packed: bytes, cut: int) -> ItemCategories:
     """The items of the events before `cut` (unix seconds) with their categories."""
-    columns = packing.merge([packed])
+    columns = packing.merge([packing.unpack(packed)])
     before = columns["timestamp"] < cut
     return merge_item_categories([ItemCategories(
         columns["item"].take(before), columns["category"].take(before), columns["timestamp"][before])])
@@ -357,60 +359,80 @@ def _catalog_examples(catalog: Catalog, features_config: FeaturesConfig) -> list
 # ---------------------------------------------------------------------------------------------------------------- users
 
 
-def shard_by_user(events: Events, shards: int) -> Iterator[tuple[int, bytes]]:
+def shard_by_user(chunk: tuple[Place, Events], shards: int) -> Iterator[tuple[int, tuple[Place, bytes]]]:
     """The packed events of each shard that occurs, without their categories; a user is always in the same one."""
+    place, events = chunk
     of_user = np.array([zlib.crc32(user) % shards for user in events.user_id.value], np.min_scalar_type(shards))
     shard = of_user[events.user_id.code]
     order = np.argsort(shard, kind="stable")
     starts = np.flatnonzero(_first_of_each(shard[order]))
     for rows in np.split(order, starts[1:]):
-        yield int(shard[rows[0]]), _pack(events.take(rows))
+        yield int(shard[rows[0]]), (place, packing.pack(_sharded(events.take(rows))))
 
 
-def _pack(events: Events) -> bytes:
+def _sharded(events: Events) -> packing.Columns:
     columns = {name: getattr(events, name) for name in _SHARDED}
-    return packing.pack({name: column for name, column in columns.items() if column is not None})
+    return {name: column for name, column in columns.items() if column is not None}
 
 
-def _unpack(parts: Sequence[bytes]) -> Events:
-    columns = packing.merge(parts)
+def _merged(batches: Sequence[pa.RecordBatch]) -> Events:
+    columns = packing.merge(batches)
     return Events(category_id=Ids(np.zeros(len(columns["timestamp"]), np.int64), np.array([b""], object)), **columns)
 
 
-def newest_events(parts: Iterable[bytes], cut: int, config: IngestConfig,
+def newest_events(parts: Iterable[tuple[Place, bytes]], cut: int, config: IngestConfig,
                   target_types: Sequence[str] = ()) -> tuple[Events, Counter]:
     """The events of a shard, of each user at most `max_history` before the cut and as many from it on.
 
     Args:
-        parts: of `shard_by_user`, at least one. Memory holds what is kept of them, not all.
+        parts: of `shard_by_user`, at least one, in any order. Memory holds them all as they are, some ten bytes an
+            event, but unpacked only what is kept of them.
         cut: unix seconds.
         config: gives max_history and seed.
         target_types: as of `sequences.cap`.
 
     Returns:
-        The events, without categories, and Counter: events (all), events_cut_by_max_history,
+        The events, without categories, and Counter: events (all), events_out_of_order, events_cut_by_max_history,
         held_out_events_cut_by_max_history.
     """
-    counts, pending, size, most = Counter(), [], 0, _MERGED_BYTES
+    counts, newest, kept, pending, size, most = Counter(), {}, 0, [], 0, _MERGED_BYTES
 
     def merged() -> Events:
-        events = _unpack(pending)
-        kept = cap(events, cut, config.max_history, config.seed, target_types)
-        late, kept_late = (int(np.count_nonzero(one.timestamp >= cut)) for one in (events, kept))
-        counts["held_out_events_cut_by_max_history"] += late - kept_late
-        counts["events_cut_by_max_history"] += len(events) - late - (len(kept) - kept_late)
-        return kept
+        events = _merged(pending)
+        counts["events"] += len(events) - kept
+        counts["events_out_of_order"] += _out_of_order(events.at(slice(kept, None)), newest)
+        remaining = cap(events, cut, config.max_history, config.seed, target_types)
+        late, late_remaining = (int(np.count_nonzero(one.timestamp >= cut)) for one in (events, remaining))
+        counts["held_out_events_cut_by_max_history"] += late - late_remaining
+        counts["events_cut_by_max_history"] += len(events) - late - (len(remaining) - late_remaining)
+        return remaining
 
-    for part in parts:
-        pending.append(part)
-        size += len(part)
+    for _, part in sorted(parts):
+        pending.append(packing.unpack(part))
+        size += pending[-1].nbytes
         if size > most:
-            pending = [_pack(merged())]
-            size = len(pending[0])
+            pending = [packing.batch_of(_sharded(merged()))]
+            kept, size = pending[0].num_rows, pending[0].nbytes
             most = max(2 * size, _MERGED_BYTES)
-    events = merged()
-    counts["events"] = len(events) + sum(counts.values())
-    return events, counts
+    return merged(), counts
+
+
+def _out_of_order(events: Events, newest: dict[bytes, int]) -> int:
+    """How many events are earlier than one of their user before them.
+
+    Args:
+        events: in the order of rows.
+        newest: of the events before these, each user's newest time; it is brought up to date.
+    """
+    by_user = np.argsort(events.user_id.code, kind="stable")
+    user, time = events.user_id.code[by_user], events.timestamp[by_user]
+    bounds = np.append(np.flatnonzero(_first_of_each(user)), len(user))
+    present = events.user_id.value[user[bounds[:-1]]].tolist()
+    before = np.repeat([newest.get(one, 0) for one in present], np.diff(bounds))
+    # Unix seconds until the year 2100 have 32 bits.
+    newest_so_far = np.maximum.accumulate((user << 32) + np.maximum(time, before).astype(np.int64)) & 0xFFFF_FFFF
+    newest.update(zip(present, newest_so_far[bounds[1:] - 1].tolist()))
+    return int(np.count_nonzero(time < newest_so_far))
 
 
 def shard_profiles(rows: UserRows, shards: int) -> Iterator[tuple[int, dict[bytes, bytes]]]:
@@ -424,13 +446,12 @@ def shard_profiles(rows: UserRows, shards: int) -> Iterator[tuple[int, dict[byte
 def _user_examples(shard: tuple[int, dict[str, Iterable[Any]]], cut: int, catalog: Catalog, config: IngestConfig,
                    features_config: FeaturesConfig) -> Iterator[Any]:
     """Examples of the users of a shard: of split train as they are, of split eval and counts tagged."""
-    parts, profiles = iter(shard[1]["events"]), {}
-    first = next(parts, None)
-    if first is None:
+    parts, profiles = list(shard[1]["events"]), {}
+    if not parts:
         return
     for part in shard[1]["profiles"]:
         profiles |= {user: min(tokens, profiles.get(user, tokens)) for user, tokens in part.items()}
-    events, counts = newest_events(itertools.chain([first], parts), cut, config, features_config.target_event_types)
+    events, counts = newest_events(parts, cut, config, features_config.target_event_types)
     place_of = pd.Index(catalog.item_id)
     place = place_of.get_indexer(events.item_id.value)
     seen = (place >= 0) & np.append(catalog.seen, False)[place]

@@ -1,6 +1,6 @@
 """Columns of a log as bytes between Beam's steps: one Arrow buffer a chunk, each distinct id once.
 
-Beam would pickle a chunk anew at every step that it passes, id by id. Bytes it copies.
+Beam would pickle a chunk anew at every step that it passes, id by id. Bytes it copies, so they are compressed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,21 +13,33 @@ from ulim_tf.sequences import Ids
 
 Columns = Mapping[str, Ids | np.ndarray]
 
+_QUICKLY_COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
+
 
 def pack(columns: Columns) -> bytes:
     """Columns [E], of ids or int64, as bytes."""
-    arrays = [pa.array(column) if isinstance(column, np.ndarray) else pa.DictionaryArray.from_arrays(
-        column.code.astype(np.int32), pa.array(column.value, pa.binary())) for column in columns.values()]
-    batch = pa.RecordBatch.from_arrays(arrays, list(columns))
+    batch = batch_of(columns)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
+    with pa.ipc.new_stream(sink, batch.schema, options=_QUICKLY_COMPRESSED) as stream:
         stream.write_batch(batch)
     return sink.getvalue().to_pybytes()
 
 
-def merge(parts: Iterable[bytes]) -> dict[str, Ids | np.ndarray]:
-    """The columns of at least one packed part, one below the other."""
-    batches = [pa.ipc.open_stream(part).read_next_batch() for part in parts]
+def unpack(packed: bytes) -> pa.RecordBatch:
+    """What was packed, for `merge`."""
+    return pa.ipc.open_stream(packed).read_next_batch()
+
+
+def batch_of(columns: Columns) -> pa.RecordBatch:
+    """Columns [E], of ids or int64, for `merge`."""
+    return pa.RecordBatch.from_arrays([
+        pa.array(column) if isinstance(column, np.ndarray) else pa.DictionaryArray.from_arrays(
+            column.code.astype(np.int32), pa.array(column.value, pa.binary()))
+        for column in columns.values()], list(columns))
+
+
+def merge(batches: Iterable[pa.RecordBatch]) -> dict[str, Ids | np.ndarray]:
+    """The columns of at least one batch, one below the other."""
     table = pa.Table.from_batches(batches).unify_dictionaries()
     return {name: _merged(table[name]) for name in table.column_names}
 

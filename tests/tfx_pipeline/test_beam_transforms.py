@@ -59,10 +59,12 @@ def decode(record, more_bytes=frozenset(), more_integers=frozenset()):
     return {name: value for name, value in values.items() if value}
 
 
-def ingest(directory, rows, catalog=None, content=(), types=(), targets=(), profiles=(), **config):
+def ingest(directory, rows, catalog=None, content=(), types=(), targets=(), profiles=(), files=1, **config):
     """The splits as sorted serialized examples, the sorted rejected lines and the summary."""
-    write_rows(directory / "events.csv", rows, [*HEADER, "event_type"] if types else HEADER)
-    sources = [reading.find(reading.EVENTS, str(directory / "events.csv"), {}), None]
+    for number in range(files):
+        part = rows[len(rows) * number // files:len(rows) * (number + 1) // files]
+        write_rows(directory / f"events{number}.csv", part, [*HEADER, "event_type"] if types else HEADER)
+    sources = [reading.find(reading.EVENTS, str(directory / "events*.csv"), {}), None]
     if catalog:
         write_rows(directory / "catalog.csv", catalog, ["item_id", "category_id", "title", *content])
         sources[1] = reading.find(reading.CATALOG, str(directory / "catalog.csv"), {}, content)
@@ -136,7 +138,8 @@ def test_a_catalogue_file_rules_and_the_log_fills_it_up(tmp_path):
     # The file lists "gone", but nobody had it before the cut.
     assert sorted(held_out["target_item_id"]) == [b"milk", b"tea"]
     counts = {"items": 5, "categories": 3, "category_conflicts": 1, "catalog_disagreements": 1,
-              "items_missing_from_catalog": 1, "target_items_unseen": 1, "catalog_rows_read": 4}
+              "items_missing_from_catalog": 1, "target_items_unseen": 1, "catalog_rows_read": 4,
+              "categories_missing_from_catalog": 1}  # dairy
     assert found["summary"].items() >= counts.items()
 
 
@@ -228,20 +231,57 @@ def test_neither_the_order_of_rows_nor_the_shards_change_the_examples(tmp_path, 
                                               if name != "events_out_of_order"}}
 
 
-def test_nothing_after_the_cut_reaches_the_training_split(tmp_path, random_log):
-    assert all(max(decode(user)["event_timestamp"]) < 28 * DAY for user in random_log["train"])
-    perturbed = [row if row[3] < 28 * DAY or row[4] == "last" else ("new user", "new item", "new category", *row[3:])
-                 for row in random_rows(0)]
-    found = ingest(tmp_path, perturbed)
-    assert found["train"] == random_log["train"]
-    assert found["catalog"] == random_log["catalog"]
-    assert found["eval"] != random_log["eval"]
+def test_rows_out_of_order_are_counted_by_user_wherever_files_are_cut(tmp_path, random_log, monkeypatch):
+    newest, expected = collections.defaultdict(int), 0
+    for user, _, _, time, _ in random_rows(0):
+        expected += time < newest[user]
+        newest[user] = max(newest[user], time)
+    assert random_log["summary"]["events_out_of_order"] == expected > 400
+    monkeypatch.setattr(reading, "_PART_BYTES", 1_000)
+    found = ingest(tmp_path, random_rows(0), files=3, shards=3)
+    assert len(reading.parts(str(tmp_path / "events0.csv"))) > 3
+    assert found == random_log
+
+
+def test_each_row_below_a_later_one_of_its_user_is_out_of_order(tmp_path):
+    times = {"ann": [3, 3, 2, 5, 4, 4, 6], "bob": [1, 2]}  # ann: the 2 and both 4s
+    rows = [(user, "milk", "dairy", DAY + time, f"{user}{time}") for user in times for time in times[user]]
+    found = ingest(tmp_path, [*rows, ("cat", "rye", "bread", 30 * DAY, "b7")], files=3, max_history=1)
+    assert found["summary"].items() >= {"events_out_of_order": 3, "events": 10, "events_cut_by_max_history": 7}.items()
+
+
+LISTED = [(f"i{number}", f"c{number % 5}", f"Item {number}") for number in range(35)]
+
+
+def without_targets(records):
+    return [{name: values for name, values in user.items() if not name.startswith("target_")}
+            for user in map(decode, records)]
+
+
+@pytest.mark.parametrize("catalog", [None, LISTED], ids=["derived", "listed"])
+def test_nothing_after_the_cut_reaches_a_history(tmp_path_factory, catalog):
+    rows = random_rows(0)
+    late = [row for row in rows if row[3] >= 28 * DAY and row[4] != "last"]  # the last event keeps the cut in its place
+    assert len(late) > 20
+    deleted = [row for row in rows if row not in late]
+    altered = [("u5", f"i{39 - int(row[1][1:])}", "moved", row[3] + 1, "x") if row in late else row for row in rows]
+    intruding = [("new user", "new item", "new category", *row[3:]) if row in late else row for row in rows]
+    given, *changed = (ingest(tmp_path_factory.mktemp("log"), log, catalog)
+                       for log in (rows, deleted, altered, intruding))
+    assert all(max(decode(user)["event_timestamp"]) < 28 * DAY for user in given["train"])
+    histories = without_targets(given["train"])
+    assert len(without_targets(given["eval"])) > 10
+    for found in (given, *changed):
+        assert (found["train"], found["catalog"]) == (given["train"], given["catalog"])
+        assert found["eval"] and all(user in histories for user in without_targets(found["eval"]))
+    assert [len(found["eval"]) for found in changed] == [1, 2, 1]
+    assert all(user not in given["eval"] for user in changed[1]["eval"] if decode(user)["user_id"] == [b"u5"])
 
 
 def test_rejected_rows_and_a_short_memory(tmp_path):
     bad = [("", "milk", "drink", DAY, "b0"), ("ann", 'a,"b', "drink", "soon", "b0")]
     found = ingest(tmp_path, [bad[0], *ROWS, bad[1]], max_history=1)
-    path = str(tmp_path / "events.csv")
+    path = str(tmp_path / "events0.csv")
     assert [row[:3] for row in csv.reader(found["rejected"])] == [
         [path, "1", "missing user_id"], [path, "11", "unparsable timestamp"]]
     raw = next(csv.reader([found["rejected"][1]]))[3]

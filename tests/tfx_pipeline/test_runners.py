@@ -9,6 +9,8 @@ from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability import local_job_service
@@ -62,13 +64,18 @@ def multi_processing():
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
-    """Two files of events of 40 users, with a malformed row each, and a catalogue that lacks some items."""
+    """Three files of events of 40 users, with a malformed row each, and a catalogue that lacks some items."""
     folder, random = tmp_path_factory.mktemp("log"), np.random.default_rng(5)
-    for part in range(2):
+    header = ["user_id", "item_id", "category_id", "timestamp"]
+    for part in range(3):
         user, item, hour = random.integers(0, [[40], [30], [700]], (3, 400))
         rows = [(f"u{u}", f"i{i}", f"c{i % 7}", (h + 1) * 3600) for u, i, h in zip(user, item, hour)]
-        write_rows(folder / f"events-{part}.csv", ["user_id", "item_id", "category_id", "timestamp"],
-                   [*rows, ("", "i1", "c1", DAY)])
+        rows.append(("", "i1", "c1", DAY))
+        if part < 2:
+            write_rows(folder / f"events-{part}.csv", header, rows)
+        else:
+            pq.write_table(pa.table(dict(zip(header, map(list, zip(*rows))))), folder / "events-2.parquet",
+                           row_group_size=50)
     write_rows(folder / "items.csv", ["item_id", "category_id", "title"],
                [(f"i{i}", f"c{i % 6}", f"Item {i}") for i in range(25)])
     return folder
@@ -86,7 +93,7 @@ def process_of(_):
 def ingest(log, directory, arguments):
     """The outputs of Ingest in any order, and the processes that made the training split."""
     directory.mkdir()
-    sources = [reading.find(reading.EVENTS, str(log / "events-*.csv"), {}),
+    sources = [reading.find(reading.EVENTS, str(log / "events-*"), {}),
                reading.find(reading.CATALOG, str(log / "items.csv"), {})]
     with beam.Pipeline(options=PipelineOptions(beam_arguments.parse(arguments))) as pipeline:
         outputs = pipeline | Ingest(*sources, IngestConfig(holdout_days=4))
@@ -112,13 +119,17 @@ def paths(directory, name):
 def in_process(log, tmp_path_factory):
     found, processes = ingest(log, tmp_path_factory.mktemp("in_process") / "ingest", "")
     assert processes == {os.getpid()}
-    assert found["summary"]["events_rows_read"] == 802 and len(found["rejected"]) == 2
+    assert found["summary"]["events_rows_read"] == 1203 and len(found["rejected"]) == 3
     assert min(len(found[split]) for split in SPLITS) > 0 and found["summary"]["train_users"] == len(found["train"])
     return found
 
 
 @pytest.mark.parametrize("runner", ["multi_processing", "portable"])
-def test_the_ingest_gives_the_same_on_two_worker_processes(runner, log, in_process, tmp_path, request):
+def test_the_ingest_gives_the_same_on_two_worker_processes(runner, log, in_process, tmp_path, request, monkeypatch):
+    assert [len(reading.parts(str(path))) for path in sorted(log.glob("events-*"))] == [1, 1, 1]
+    monkeypatch.setattr(reading, "_PART_BYTES", 3_000)
+    monkeypatch.setattr(reading, "_PART_ROWS", 100)
+    assert [len(reading.parts(str(path))) for path in sorted(log.glob("events-*"))] == [3, 3, 5]
     found, processes = ingest(log, tmp_path / "ingest", request.getfixturevalue(runner))
     assert found == in_process
     assert len(processes) == 2 and os.getpid() not in processes
