@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from ulim_tf import scopes
 from ulim_tf.config import HistoryConfig
 from ulim_tf.features import UNKNOWN
 
@@ -72,6 +73,7 @@ class CategoryRows(NamedTuple):
     type: tf.Tensor | None  # int64 [B, L], as `item`
 
 
+@scopes.part(scopes.HISTORY)
 def order_events(item: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor, long: int,
                  event_type: tf.Tensor | None = None) -> Events:
     """Drops padding and unknown items, sorts by time (stable) and keeps the newest `long` events.
@@ -97,6 +99,7 @@ def order_events(item: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: 
                   None if event_type is None else tf.gather(event_type, order, batch_dims=1))
 
 
+@scopes.part(scopes.HISTORY)
 def group_by_category(events: Events, item_category: tf.Tensor) -> CategoryRows:
     """Re-orders events into category subsequences.
 
@@ -126,6 +129,7 @@ def group_by_category(events: Events, item_category: tf.Tensor) -> CategoryRows:
     )
 
 
+@scopes.part(scopes.HISTORY)
 def describe(events: Events, rows: CategoryRows, config: HistoryConfig) -> dict[str, tf.Tensor]:
     """The short-term and category tensors of the module's table, [B, S] and [B, N]."""
     short_length = tf.minimum(events.length, config.short)
@@ -147,6 +151,7 @@ def describe(events: Events, rows: CategoryRows, config: HistoryConfig) -> dict[
     }
 
 
+@scopes.part(scopes.HISTORY)
 def subsequences(events: Events, rows: CategoryRows, wanted: tf.Tensor, config: HistoryConfig) -> dict[str, tf.Tensor]:
     """The same-category subsequence of each wanted category.
 

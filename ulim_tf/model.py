@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from ulim_tf import config as settings
-from ulim_tf import data, history, losses
+from ulim_tf import data, history, losses, scopes
 from ulim_tf.layers.dnn import dnn
 from ulim_tf.layers.embeddings import BehaviourEmbedding
 from ulim_tf.layers.item_pointer import ItemGate
@@ -223,6 +223,7 @@ class UlimModel(MomentModel):
                   self.pointer_generator, self.long_tower, self.short_tower)
         return [variable for layer in layers if layer for variable in layer.variables]
 
+    @scopes.part(scopes.ENCODER)
     def short_interest(self, moments: dict[str, tf.Tensor]) -> tf.Tensor:
         """q, what the newest behaviours say, and the user's profile: [B, D]."""
         behaviour = self.embedding(moments[history.SHORT_ITEM], moments[history.SHORT_AGE],
@@ -230,10 +231,12 @@ class UlimModel(MomentModel):
         short = self.short_term(behaviour, moments[history.SHORT_LENGTH])
         return short + self.user_profile(moments[history.PROFILE]) if self.user_profile else short
 
+    @scopes.part(scopes.ENCODER)
     def short_vector(self, short: tf.Tensor) -> tf.Tensor:
         """v_s of q and a 1 for the items' bias, searched in the whole pool: [B, D] -> [B, D + 1]."""
         return _with_one(self.short_tower(short))
 
+    @scopes.part(scopes.PGIN)
     def predict_categories(self, short: tf.Tensor, moments: dict[str, tf.Tensor]) -> CategoryPrediction:
         """PGIN: the next categories, [B, C + 1]."""
         category, age = moments[history.CATEGORY], moments[history.CATEGORY_AGE]
@@ -241,6 +244,7 @@ class UlimModel(MomentModel):
             short, category, self.embedding.category(category), self.embedding.recency(age),
             moments[history.CATEGORY_COUNT], age, moments[history.CATEGORY_SPAN])
 
+    @scopes.part(scopes.ENCODER)
     def long_interests(self, short: tf.Tensor, category: tf.Tensor,
                        subsequences: dict[str, tf.Tensor]) -> LongInterests:
         """What the subsequences of K categories say.

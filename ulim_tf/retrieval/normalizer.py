@@ -13,6 +13,8 @@ bound the estimate: no item that is missing scores more than the last of them.
 import numpy as np
 import tensorflow as tf
 
+from ulim_tf import scopes
+
 
 class CategoryNormalizer(tf.Module):
     """Estimates the log-sum of a category's exponentiated scores.
@@ -47,6 +49,7 @@ class CategoryNormalizer(tf.Module):
             for name, values in (("size", np.bincount(category, minlength=categories + 1)), ("level", level),
                                  ("mean", centre), ("variance", spread)))
 
+    @scopes.part(scopes.SEARCH)
     def log_sum(self, query: tf.Tensor, category: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
         """What exp(score / temperature) sums to over a whole category.
 
