@@ -11,7 +11,7 @@ _BASKETS = 10
 
 
 def event_log(users: int, history: int, items: int, seed: int = 17, categories: int = CATEGORIES,
-              zipf: float = 1.0) -> EventLog:
+              zipf: float = 1.0, own: int | None = None) -> EventLog:
     """Users with `history` events, then ten baskets of ten.
 
     Training draws a user's baskets alike. So that it does not read half-grown histories, the `history` events are one
@@ -25,6 +25,8 @@ def event_log(users: int, history: int, items: int, seed: int = 17, categories: 
         seed: of everything random.
         categories: C.
         zipf: exponent of Zipf's law.
+        own: categories of each user, drawn by popularity, to which all of a user's events belong, to the n-th of them
+            in proportion to 1 / n. None: any category.
     """
     random = np.random.default_rng(seed)
     share = np.arange(1, categories + 1.0) ** -zipf
@@ -34,7 +36,12 @@ def event_log(users: int, history: int, items: int, seed: int = 17, categories: 
     size = np.bincount(item_category, minlength=categories + 1)[1:]
 
     events = history + _BASKETS * BASKET
-    category = random.choice(categories, (users, events), p=share)
+    if own is None:
+        category = random.choice(categories, (users, events), p=share)
+    else:
+        taste = 1 / np.arange(1, own + 1)
+        category = np.stack([random.choice(random.choice(categories, own, replace=False, p=share), events,
+                                           p=taste / taste.sum()) for _ in range(users)])
     place = (size[category] * random.random((users, events)) ** 3).astype(np.int64)
     basket = np.append(np.zeros(history, np.int64), np.repeat(history + BASKET * np.arange(_BASKETS), BASKET))
     day = np.append(np.linspace(0, 300, history), np.repeat(301 + np.arange(_BASKETS), BASKET))

@@ -15,6 +15,7 @@ that op's, what TensorFlow needs between the two included. Ops belong to the par
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
 import itertools
+import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -28,6 +29,7 @@ from ulim_tf.scopes import PARTS
 
 REST = "rest"
 _WARM_UP, _CALLS = 20, 30
+_SCOPE = re.compile(rf"/({'|'.join(PARTS)})(?:_\d+)?/")  # TensorFlow numbers a scope that comes again
 
 
 def shares(directory: str, asked: Sequence[Sequence[Mapping[str, np.ndarray]]]) -> list[dict[str, float]]:
@@ -68,6 +70,7 @@ def by_part(stats: StepStats, nanos: float) -> dict[str, float]:
     ops = sorted((op.all_start_nanos, op.node_name) for device in stats.dev_stats for op in device.node_stats)
     spent = dict.fromkeys((*PARTS, REST), 0.0)
     for (start, name), (after, _) in itertools.pairwise(ops):
-        spent[next((part for part in PARTS if f"/{part}/" in f"/{name}"), REST)] += after - start
+        scope = _SCOPE.search(f"/{name}")
+        spent[scope[1] if scope else REST] += after - start
     spent[REST] += nanos - sum(spent.values())
     return spent

@@ -9,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 _WIDTH, _HEIGHT = 13, 5
 
@@ -29,15 +30,17 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         for served, style in (("graph", "-"), ("grpc", "--")):
             line = sorted((row["history"], row["p50_ms"], row["p99_ms"]) for row in mine
                           if row["path"] == served and row["clients"] == 1)
-            history, middle, late = zip(*line)
+            history, middle, late = np.array(line).reshape(-1, 3).T
             by_history.plot(history, middle, style, marker="o", color=f"C{number}", label=f"{scenario}, {served}")
-            by_history.plot(history, late, "", linestyle="", marker="_", color=f"C{number}")
-        asked = [row for row in mine if row["path"] == "grpc"]
-        loaded = sorted((row["requests_per_s"], row["p99_ms"], row["clients"]) for row in asked
-                        if row["history"] == max(asked, key=lambda row: row["clients"])["history"])
-        by_load.plot(*zip(*((rate, late) for rate, late, _ in loaded)), marker="o", color=f"C{number}")
-        for rate, late, clients in loaded:
-            by_load.annotate(f" {clients}", (rate, late), fontsize=8)
+            by_history.scatter(history, late, marker="_", color=f"C{number}")
+        loads = [row for row in mine if row["path"] == "grpc"]
+        most = max((row["history"] for row in loads if row["clients"] > 1), default=None)
+        loads = sorted((row["clients"], row["requests_per_s"], row["p99_ms"]) for row in loads
+                       if row["history"] == most)
+        _, rate, late = np.array(loads).reshape(-1, 3).T
+        by_load.plot(rate, late, marker="o", color=f"C{number}")
+        for clients, *place in loads:
+            by_load.annotate(f" {clients}", place, fontsize=8)
     bars = {f"{row['scenario']}\nL = {row['history']:,}": row["parts_ms"] for row in rows if "parts_ms" in row}
     left = [0.0] * len(bars)
     for part in next(iter(bars.values()), ()):

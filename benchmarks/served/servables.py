@@ -27,6 +27,7 @@ from ulim_tf.model import UlimModel
 
 LONGEST = 5000  # L
 SEED = 17
+_OWN = 200  # categories of a user of an invented log
 _SPREAD = 0.5  # of an invented item around its category's centre
 _MADE = "made"  # file in the folder of a servable that is whole
 
@@ -87,7 +88,8 @@ def ready(servable: Servable, cache: Path, progress: Callable[[str], None] = pri
 def event_log(servable: Servable) -> EventLog:
     """The log of a servable's catalogue."""
     if servable.items:
-        return synthetic.event_log(servable.users, LONGEST, servable.items, SEED, servable.categories, zipf=0.8)
+        return synthetic.event_log(servable.users, LONGEST, servable.items, SEED, servable.categories, zipf=0.8,
+                                   own=min(_OWN, servable.categories))
     events, catalog, _ = complete_journey.write(Path(".bench/complete_journey"), None)
     return split_by_time(pd.read_parquet(events), pd.read_parquet(catalog), max_history=LONGEST)[0]
 
