@@ -10,7 +10,7 @@ import tf_keras as keras
 
 from ulim_tf import config as settings
 from ulim_tf import data, history, losses, scopes
-from ulim_tf.layers.dnn import dnn
+from ulim_tf.layers.dnn import dnn, of_rows
 from ulim_tf.layers.embeddings import BehaviourEmbedding
 from ulim_tf.layers.item_pointer import ItemGate
 from ulim_tf.layers.long_term import LongTermAttention
@@ -256,12 +256,12 @@ class UlimModel(MomentModel):
         """
         length = subsequences[history.SUBSEQUENCE_LENGTH]
         item, age = subsequences[history.SUBSEQUENCE_ITEM], subsequences[history.SUBSEQUENCE_AGE]
-        real = tf.sequence_mask(length, tf.shape(item)[2])
-        owner = tf.where(tf.reshape(real, [-1, tf.shape(item)[2]]))[:, 0]
+        most = tf.shape(item, tf.int64)[2]
+        real = tf.where(tf.reshape(tf.range(most) < length[:, :, None], [-1]))[:, 0]
+        owner = real // most
         event_type = subsequences.get(history.SUBSEQUENCE_TYPE)
-        if event_type is not None:
-            event_type = tf.boolean_mask(event_type, real)
-        item, age = tf.boolean_mask(item, real), tf.boolean_mask(age, real)
+        item, age, event_type = (None if values is None else tf.gather(tf.reshape(values, [-1]), real)
+                                 for values in (item, age, event_type))
         category, behaviour = self.embedding.category(category), self.embedding(item, age, event_type)
         short = tf.broadcast_to(short[:, None, :], tf.shape(category))
         query = short
@@ -270,7 +270,7 @@ class UlimModel(MomentModel):
         interest, attention = self.long_term(
             query, category, behaviour, owner, self.embedding.recency_bias(age), length)
         return LongInterests(
-            vector=_with_one(self.long_tower(tf.concat([interest, short, category], axis=-1))),
+            vector=_with_one(of_rows(self.long_tower, tf.concat([interest, short, category], axis=-1))),
             gate=self.item_gate(interest, short, category, length) if self.item_gate
             else tf.zeros_like(interest[..., 0]),
             item=item, attention=attention, owner=owner)
