@@ -69,14 +69,16 @@ def ready(servable: Servable, cache: Path, progress: Callable[[str], None] = pri
     if not (base / _MADE).exists():
         shutil.rmtree(base, ignore_errors=True)
         base.mkdir(parents=True)
-        log = event_log(servable)
+        log = event_log(dataclasses.replace(servable, searched=0))
         progress(f"making {base}: {log.items:,} items, {log.categories:,} categories")
         files = {}
         for name, ids in (("items", log.item_id), ("categories", log.category_id)):
             files[name] = str(base / f"{name}.txt")
             Path(files[name]).write_text("\n".join(ids[1:]) + "\n")
         if servable.searched:
-            model = _trained(servable, log)
+            model = _trained(dataclasses.replace(servable, searched=0))
+            model.settings = dataclasses.replace(model.settings, retrieval=dataclasses.replace(
+                model.settings.retrieval, categories=servable.searched))
             export_servable(model, files["items"], files["categories"], str(base / "1"), progress=progress)
         else:
             two_tower.export(log, _item_vectors(servable, log), files["items"], str(base / "1"))
@@ -94,11 +96,12 @@ def event_log(servable: Servable) -> EventLog:
     return split_by_time(pd.read_parquet(events), pd.read_parquet(catalog), max_history=LONGEST)[0]
 
 
-def _trained(servable: Servable, log: EventLog) -> UlimModel:
+@functools.lru_cache(maxsize=1)
+def _trained(servable: Servable) -> UlimModel:
+    log = event_log(servable)
     keras.utils.set_random_seed(SEED)
     config = settings.from_dict(settings.UlimConfig, {
-        "history": {"long": LONGEST}, "retrieval": {"categories": servable.searched},
-        "training": {"steps": servable.steps}})
+        "history": {"long": LONGEST}, "training": {"steps": servable.steps}})
     model = UlimModel(config, log.items, log.categories)
     model.set_catalog(log.item_category)
     model.set_popularity(data.popularity([(log.item, log.timestamp)], log.items, config.training.recent_days).ever)
