@@ -74,8 +74,9 @@ def row(scenario, path, history, clients=1, p50=1.0, p99=1.0, rate=1.0, items=10
 ROWS = [row("ULIM, K = 10", "graph", 1000, p50=6.0, p99=20.0), row("ULIM, K = 10", "graph", 5000, p50=12.0),
         row("ULIM, K = 10", "graph", 1000, batch=32, p50=99.0), row("ULIM, K = 10", "graph", 1000, items=7, p50=99.0),
         row("ULIM, K = 10", "grpc", 1000, p50=7.0, rate=90.0),
-        row("ULIM, K = 10", "grpc", 1000, 16, p99=80.0, rate=260.0),
-        row("ULIM, K = 10", "grpc", 1000, 64, p99=120.0, rate=300.0), row("ULIM, K = 100", "graph", 1000, p50=9.0),
+        row("ULIM, K = 10, batched", "grpc", 1000, 1),
+        row("ULIM, K = 10, batched", "grpc", 1000, 16, p99=80.0, rate=260.0),
+        row("ULIM, K = 10, batched", "grpc", 1000, 64, p99=120.0, rate=300.0), row("ULIM, K = 100", "graph", 1000, p50=9.0),
         row("two towers", "graph", 100, p50=2.0), row("two towers", "grpc", 100)]
 
 
@@ -85,8 +86,8 @@ def test_goals_are_judged_in_the_largest_pool():
         ("p99 in the graph, ms", 20.0, "at most", 15.0),
         ("p50 of 5,000 events over 1,000", 2.0, "at most", 1.5),
         ("p50 that gRPC adds, ms", 1.0, "at most", 3.0),
-        ("requests a second at p99 <= 100 ms", 260.0, "at least", 250.0),
         ("seconds to AVAILABLE", 12.0, "at most", 20.0),
+        ("requests a second, batched, at p99 <= 100 ms", 260.0, "at least", 250.0),
         ("p50 of K = 100 over K = 10", 1.5, "at most", 1.8),
         ("p50 over two towers'", 3.0, "at most", 2.5)]
 
@@ -118,7 +119,7 @@ def test_a_server_is_asked_by_as_many_clients_as_wanted(toy, log):
 @pytest.mark.parametrize("searched", [3, 0])
 def test_the_rows_of_a_scenario(tmp_path, searched):
     small = Servable(items=2000, categories=20, searched=searched, users=8, steps=1)
-    rows = serving.measure("some", small, tmp_path, calls=3, seconds=0.3)
+    rows = serving.measure("some", small, (), tmp_path, calls=3, seconds=0.3)
     shapes = {(one["path"], one["history"], one["batch"], one["clients"]) for one in rows}
     lengths, loaded = ((100, 1000, 5000), 1000) if searched else ((100,), 100)
     assert shapes == {(path, length, batch, 1) for path in ("graph", "grpc") for length in lengths
