@@ -30,7 +30,9 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         for served, style in (("graph", "-"), ("grpc", "--")):
             line = sorted((row["history"], row["p50_ms"], row["p99_ms"]) for row in mine
                           if row["path"] == served and row["clients"] == 1)
-            history, middle, late = np.array(line).reshape(-1, 3).T
+            if not line:
+                continue
+            history, middle, late = zip(*line)
             by_history.plot(history, middle, style, marker="o", color=f"C{number}", label=f"{scenario}, {served}")
             by_history.scatter(history, late, marker="_", color=f"C{number}")
         loads = [row for row in mine if row["path"] == "grpc"]
