@@ -77,7 +77,8 @@ ROWS = [row("ULIM, K = 10", "graph", 1000, p50=6.0, p99=20.0), row("ULIM, K = 10
         row("ULIM, K = 10, batched", "grpc", 1000, 1),
         row("ULIM, K = 10, batched", "grpc", 1000, 16, p99=80.0, rate=260.0),
         row("ULIM, K = 10, batched", "grpc", 1000, 64, p99=120.0, rate=300.0),
-        row("ULIM, K = 100", "graph", 1000, p50=9.0), row("two towers", "graph", 100, p50=2.0), row("two towers", "grpc", 100)]
+        row("ULIM, K = 100", "graph", 1000, p50=9.0),
+        row("two towers", "graph", 100, p50=2.0), row("two towers", "grpc", 100)]
 
 
 def test_goals_are_judged_in_the_largest_pool():
