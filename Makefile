@@ -1,7 +1,7 @@
 PYTHON_BIN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test lint docs lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -17,6 +17,9 @@ test: setup ## Run every test
 
 lint: setup ## Check the code's style
 	$(PYTHON_BIN) -m ruff check
+
+docs: setup ## Write the pages that are made from the code
+	$(PYTHON_BIN) -m scripts.config_reference > docs/configuration.md
 
 lock: setup ## Bring constraints.txt up to setup.py, moving only the versions that must move
 	$(PYTHON_BIN) -m uv pip compile setup.py --all-extras --no-annotate --quiet --output-file constraints.txt \
