@@ -10,7 +10,8 @@ BASKET = 10
 _BASKETS = 10
 
 
-def event_log(users: int, history: int, items: int, seed: int = 17) -> EventLog:
+def event_log(users: int, history: int, items: int, seed: int = 17, categories: int = CATEGORIES,
+              zipf: float = 1.0, own: int | None = None) -> EventLog:
     """Users with `history` events, then ten baskets of ten.
 
     Training draws a user's baskets alike. So that it does not read half-grown histories, the `history` events are one
@@ -20,25 +21,34 @@ def event_log(users: int, history: int, items: int, seed: int = 17) -> EventLog:
     Args:
         users: U.
         history: L.
-        items: V, at least `CATEGORIES`.
+        items: V, at least C.
         seed: of everything random.
+        categories: C.
+        zipf: exponent of Zipf's law.
+        own: categories of each user, drawn by popularity, to which all of a user's events belong, to the n-th of them
+            in proportion to 1 / n. None: any category.
     """
     random = np.random.default_rng(seed)
-    share = 1 / np.arange(1, CATEGORIES + 1)
+    share = np.arange(1, categories + 1.0) ** -zipf
     share /= share.sum()
-    item_category = np.append(np.arange(CATEGORIES), random.choice(CATEGORIES, items - CATEGORIES, p=share)) + 1
+    item_category = np.append(np.arange(categories), random.choice(categories, items - categories, p=share)) + 1
     by_category = 1 + np.argsort(item_category, kind="stable")
-    size = np.bincount(item_category, minlength=CATEGORIES + 1)[1:]
+    size = np.bincount(item_category, minlength=categories + 1)[1:]
 
     events = history + _BASKETS * BASKET
-    category = random.choice(CATEGORIES, (users, events), p=share)
+    if own is None:
+        category = random.choice(categories, (users, events), p=share)
+    else:
+        taste = 1 / np.arange(1, own + 1)
+        category = np.stack([random.choice(random.choice(categories, own, replace=False, p=share), events,
+                                           p=taste / taste.sum()) for _ in range(users)])
     place = (size[category] * random.random((users, events)) ** 3).astype(np.int64)
     basket = np.append(np.zeros(history, np.int64), np.repeat(history + BASKET * np.arange(_BASKETS), BASKET))
     day = np.append(np.linspace(0, 300, history), np.repeat(301 + np.arange(_BASKETS), BASKET))
     return EventLog(
         user_id=np.array([f"{user:08}" for user in range(users)], object),
         item_id=np.array(["", *map(str, range(1, items + 1))], object),
-        category_id=np.array(["", *map(str, range(1, CATEGORIES + 1))], object),
+        category_id=np.array(["", *map(str, range(1, categories + 1))], object),
         item_category=np.append(0, item_category),
         title=np.full(items + 1, "", object),
         content_id=np.array([""], object), item_content=np.zeros([items + 1, 0], np.int64),

@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from ulim_tf import scopes
 from ulim_tf.config import HistoryConfig
 from ulim_tf.features import UNKNOWN
 
@@ -50,29 +51,31 @@ SUBSEQUENCE_LENGTH = "subsequence_length"
 
 _AFTER_ALL = tf.int64.max
 
+# Columns of an event: item, timestamp, category, and its type where types are told apart. One op takes all of them.
+_TIMESTAMP, _CATEGORY = 1, 2
+
 
 class Events(NamedTuple):
     """Known events of B users, the newest L of each, oldest first; what lies past `length` is undefined."""
 
-    item: tf.Tensor  # int64 [B, L]
-    timestamp: tf.Tensor  # int64 [B, L]
+    columns: tf.Tensor  # int64 [B, L, 3 or 4]; category UNKNOWN for an item of which nothing is known but its bucket
     length: tf.Tensor  # int64 [B]
     now: tf.Tensor  # int64 [B]
-    category: tf.Tensor  # int64 [B, L]; UNKNOWN for an item of which nothing is known but its bucket
-    type: tf.Tensor | None  # int64 [B, L]; None where types are not told apart
 
 
 class CategoryRows(NamedTuple):
-    """The same events, category by category: row n of a user holds events [start, end) of the category-major order."""
+    """The same events, category by category: row n of a user holds events [start, end) of the category-major order.
 
-    item: tf.Tensor  # int64 [B, L] category-major, oldest first inside a category
-    timestamp: tf.Tensor  # int64 [B, L]
+    N is one more than the most categories of a user, so that every user has a row of padding.
+    """
+
+    columns: tf.Tensor  # int64 [B, L, 3 or 4] category-major, oldest first inside a category
     category: tf.Tensor  # int64 [B, N] ascending; past the last row, larger than any category
     start: tf.Tensor  # int64 [B, N]
     end: tf.Tensor  # int64 [B, N]; start == end in padding
-    type: tf.Tensor | None  # int64 [B, L], as `item`
 
 
+@scopes.part(scopes.HISTORY)
 def order_events(item: tf.Tensor, category: tf.Tensor, timestamp: tf.Tensor, length: tf.Tensor, now: tf.Tensor,
                  long: int, event_type: tf.Tensor | None = None) -> Events:
     """Drops padding and unknown items, sorts by time (stable) and keeps the newest `long` events.
@@ -88,63 +91,69 @@ def order_events(item: tf.Tensor, category: tf.Tensor, timestamp: tf.Tensor, len
     """
     width = tf.shape(item)[1]
     real = (tf.range(width)[None, :] < tf.cast(length, tf.int32)[:, None]) & (item != UNKNOWN)
-    order = tf.argsort(tf.where(real, timestamp, _AFTER_ALL), axis=1, stable=True)
+    key = tf.where(real, timestamp, _AFTER_ALL)
+    # Most clients send events as they keep them, in order; sorting thousands is what would cost most here.
+    order = tf.cond(tf.reduce_all(key[:, 1:] >= key[:, :-1]),
+                    lambda: tf.broadcast_to(tf.range(width), tf.shape(key)),
+                    lambda: tf.argsort(key, axis=1, stable=True))
     known = tf.math.count_nonzero(real, axis=1)
     newest = tf.maximum(known - long, 0)[:, None] + tf.range(tf.cast(tf.minimum(width, long), tf.int64))[None, :]
-    order = tf.gather(order, newest, batch_dims=1)
-    item, timestamp = tf.gather(item, order, batch_dims=1), tf.gather(timestamp, order, batch_dims=1)
+    columns = tf.stack([item, timestamp, category, *([] if event_type is None else [event_type])], axis=2)
+    columns = tf.gather(columns, tf.gather(order, newest, batch_dims=1), batch_dims=1)
     length = tf.minimum(known, long)
-    last = _take(timestamp, length[:, None] - 1, length[:, None] > 0)[:, 0]
-    return Events(item, timestamp, length, tf.where(now == 0, last, now), tf.gather(category, order, batch_dims=1),
-                  None if event_type is None else tf.gather(event_type, order, batch_dims=1))
+    last = _take(columns, length[:, None] - 1, length[:, None] > 0)[:, 0, _TIMESTAMP]
+    return Events(columns, length, tf.where(now == 0, last, now))
 
 
+@scopes.part(scopes.HISTORY)
 def group_by_category(events: Events) -> CategoryRows:
     """Re-orders events into category subsequences; those of the unknown category are in none."""
-    width = tf.shape(events.item, out_type=tf.int64)[1]
-    real = (tf.range(width)[None, :] < events.length[:, None]) & (events.category != UNKNOWN)
-    category = tf.where(real, events.category, _AFTER_ALL)
+    users, width = tf.unstack(tf.shape(events.columns, tf.int64)[:2])
+    category = events.columns[:, :, _CATEGORY]
+    category = tf.where((tf.range(width)[None, :] < events.length[:, None]) & (category != UNKNOWN), category,
+                        _AFTER_ALL)
     order = tf.argsort(category, axis=1, stable=True)
     category = tf.gather(category, order, batch_dims=1)
     real = category < _AFTER_ALL
     first_of_row = tf.concat([real[:, :1], (category[:, 1:] != category[:, :-1]) & real[:, 1:]], axis=1)
-    rows = tf.math.count_nonzero(first_of_row, axis=1)
-    row_of_event = tf.where(real, tf.cumsum(tf.cast(first_of_row, tf.int64), axis=1) - 1, width)
-    wanted = tf.tile(tf.range(tf.reduce_max(rows))[None, :], [tf.shape(category)[0], 1])
-    start = tf.searchsorted(row_of_event, wanted, side="left", out_type=tf.int64)
-    end = tf.searchsorted(row_of_event, wanted, side="right", out_type=tf.int64)
-    found = end > start
+    row_of_event = tf.cumsum(tf.cast(first_of_row, tf.int64), axis=1)  # from 1
+    rows = tf.maximum(tf.reduce_max(row_of_event[:, -1:]), 0)  # the largest of nothing is negative
+    row_of_event = tf.where(real, row_of_event, _AFTER_ALL)
+    # Where each row starts, and one more, where the last one ends. tf.searchsorted makes ten ops of this one.
+    edge = tf.raw_ops.LowerBound(sorted_inputs=row_of_event, values=tf.tile(tf.range(1, rows + 3)[None, :], [users, 1]),
+                                 out_type=tf.int64)
+    start, end = edge[:, :-1], edge[:, 1:]
     return CategoryRows(
-        item=tf.gather(events.item, order, batch_dims=1),
-        timestamp=tf.gather(events.timestamp, order, batch_dims=1),
-        category=tf.where(found, _take(category, start, found), _AFTER_ALL),
+        columns=tf.gather(events.columns, order, batch_dims=1),
+        category=tf.gather(tf.pad(category, [[0, 0], [0, 1]], constant_values=_AFTER_ALL), start, batch_dims=1),
         start=start,
         end=end,
-        type=None if events.type is None else tf.gather(events.type, order, batch_dims=1),
     )
 
 
+@scopes.part(scopes.HISTORY)
 def describe(events: Events, rows: CategoryRows, config: HistoryConfig) -> dict[str, tf.Tensor]:
     """The short-term and category tensors of the module's table, [B, S] and [B, N]."""
     short_length = tf.minimum(events.length, config.short)
     steps = tf.range(config.short, dtype=tf.int64)[None, :]
     real = steps < short_length[:, None]
-    position = (events.length - short_length)[:, None] + steps
-    found = rows.end > rows.start
-    newest = _take(rows.timestamp, rows.end - 1, found)
-    types = {} if events.type is None else {SHORT_TYPE: _take(events.type, position, real)}
+    item, timestamp, _, *types = _split(_take(events.columns, (events.length - short_length)[:, None] + steps, real))
+    category, start, end = (values[:, :-1] for values in (rows.category, rows.start, rows.end))
+    found = end > start
+    newest, oldest = (_take(rows.columns, position, found)[:, :, _TIMESTAMP] for position in (end - 1, start))
     return {
-        **types,
-        SHORT_ITEM: _take(events.item, position, real),
-        SHORT_AGE: age(_take(events.timestamp, position, real), events.now, real),
+        **dict(zip([SHORT_TYPE], types)),
+        SHORT_ITEM: item,
+        SHORT_AGE: age(timestamp, events.now, real),
         SHORT_LENGTH: short_length,
-        CATEGORY: tf.where(found, rows.category, UNKNOWN),
-        CATEGORY_COUNT: rows.end - rows.start,
+        CATEGORY: tf.where(found, category, UNKNOWN),
+        CATEGORY_COUNT: end - start,
         CATEGORY_AGE: age(newest, events.now, found),
-        CATEGORY_SPAN: newest - _take(rows.timestamp, rows.start, found),
+        CATEGORY_SPAN: newest - oldest,
     }
 
 
+@scopes.part(scopes.HISTORY)
 def subsequences(events: Events, rows: CategoryRows, wanted: tf.Tensor, config: HistoryConfig) -> dict[str, tf.Tensor]:
     """The same-category subsequence of each wanted category.
 
@@ -157,36 +166,38 @@ def subsequences(events: Events, rows: CategoryRows, wanted: tf.Tensor, config: 
     Returns:
         The [B, K, M] and [B, K] tensors of the module's table.
     """
-    position, length = _of_subsequences(rows, wanted, config)
-    real = tf.sequence_mask(length, config.subsequence)
-    types = {} if rows.type is None else {SUBSEQUENCE_TYPE: _take(rows.type, position, real)}
+    columns, real = _of_subsequences(rows, wanted, config)
+    item, timestamp, _, *types = _split(columns)
     return {
-        **types,
-        SUBSEQUENCE_ITEM: _take(rows.item, position, real),
-        SUBSEQUENCE_AGE: age(_take(rows.timestamp, position, real), events.now, real),
-        SUBSEQUENCE_LENGTH: length,
+        **dict(zip([SUBSEQUENCE_TYPE], types)),
+        SUBSEQUENCE_ITEM: item,
+        SUBSEQUENCE_AGE: age(timestamp, events.now, real),
+        SUBSEQUENCE_LENGTH: tf.math.count_nonzero(real, axis=2),
     }
 
 
 def subsequence_timestamps(rows: CategoryRows, wanted: tf.Tensor, config: HistoryConfig) -> tf.Tensor:
     """When the events of `subsequences` happened, unix seconds: int64 [B, K, M]."""
-    position, length = _of_subsequences(rows, wanted, config)
-    return _take(rows.timestamp, position, tf.sequence_mask(length, config.subsequence))
+    return _of_subsequences(rows, wanted, config)[0][..., _TIMESTAMP]
 
 
 def _of_subsequences(rows: CategoryRows, wanted: tf.Tensor, config: HistoryConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where the events of each wanted category are in the category-major order [B, K, M], how many there are [B, K]."""
-    row = tf.searchsorted(rows.category, wanted, out_type=tf.int64)
-    in_range = row < tf.shape(rows.category, out_type=tf.int64)[1]
-    found = in_range & (_take(rows.category, row, in_range) == wanted)
-    end = _take(rows.end, row, found)
-    length = tf.minimum(end - _take(rows.start, row, found), config.subsequence)
-    return (end - length)[:, :, None] + tf.range(config.subsequence, dtype=tf.int64), length
+    """The events of each wanted category, columns [B, K, M, 3 or 4], and which of the M are real."""
+    row = tf.raw_ops.LowerBound(sorted_inputs=rows.category, values=wanted, out_type=tf.int64)
+    category, start, end = _split(tf.gather(tf.stack([rows.category, rows.start, rows.end], axis=2), row, batch_dims=1))
+    length = tf.where(category == wanted, tf.minimum(end - start, config.subsequence), 0)
+    steps = tf.range(config.subsequence, dtype=tf.int64)[None, None, :]
+    real = steps < length[:, :, None]
+    return _take(rows.columns, (end - length)[:, :, None] + steps, real), real
 
 
-def _take(values: tf.Tensor, position: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
-    """values[b, position[b, ...]] where `real`, else 0; positions outside are allowed where not real."""
-    padded = tf.pad(values, [[0, 0], [0, 1]])
+def _split(columns: tf.Tensor) -> list[tf.Tensor]:
+    return tf.unstack(columns, axis=-1)
+
+
+def _take(columns: tf.Tensor, position: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+    """columns[b, position[b, ...]] where `real`, else 0; positions outside are allowed where not real."""
+    padded = tf.pad(columns, [[0, 0], [0, 1], [0, 0]])
     nowhere = tf.shape(padded, out_type=position.dtype)[1] - 1
     return tf.gather(padded, tf.where(real, position, nowhere), batch_dims=1)
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from ulim_tf import config as settings
-from ulim_tf import data, history, losses
-from ulim_tf.layers.dnn import dnn
+from ulim_tf import data, history, losses, scopes
+from ulim_tf.layers.dnn import dnn, of_rows
 from ulim_tf.layers.embeddings import BehaviourEmbedding
 from ulim_tf.layers.item_pointer import ItemGate
 from ulim_tf.layers.long_term import LongTermAttention
@@ -228,6 +228,7 @@ class UlimModel(MomentModel):
                   self.pointer_generator, self.long_tower, self.short_tower)
         return [variable for layer in layers if layer for variable in layer.variables]
 
+    @scopes.part(scopes.ENCODER)
     def short_interest(self, moments: dict[str, tf.Tensor]) -> tf.Tensor:
         """q, what the newest behaviours say, and the user's profile: [B, D]."""
         behaviour = self.embedding(moments[history.SHORT_ITEM], moments[history.SHORT_AGE],
@@ -235,10 +236,12 @@ class UlimModel(MomentModel):
         short = self.short_term(behaviour, moments[history.SHORT_LENGTH])
         return short + self.user_profile(moments[history.PROFILE]) if self.user_profile else short
 
+    @scopes.part(scopes.ENCODER)
     def short_vector(self, short: tf.Tensor) -> tf.Tensor:
         """v_s of q and a 1 for the items' bias, searched in the whole pool: [B, D] -> [B, D + 1]."""
         return _with_one(self.short_tower(short))
 
+    @scopes.part(scopes.PGIN)
     def predict_categories(self, short: tf.Tensor, moments: dict[str, tf.Tensor]) -> CategoryPrediction:
         """PGIN: the next categories, [B, C + 1]."""
         category, age = moments[history.CATEGORY], moments[history.CATEGORY_AGE]
@@ -246,6 +249,7 @@ class UlimModel(MomentModel):
             short, category, self.embedding.category(category), self.embedding.recency(age),
             moments[history.CATEGORY_COUNT], age, moments[history.CATEGORY_SPAN])
 
+    @scopes.part(scopes.ENCODER)
     def long_interests(self, short: tf.Tensor, category: tf.Tensor,
                        subsequences: dict[str, tf.Tensor]) -> LongInterests:
         """What the subsequences of K categories say.
@@ -257,12 +261,12 @@ class UlimModel(MomentModel):
         """
         length = subsequences[history.SUBSEQUENCE_LENGTH]
         item, age = subsequences[history.SUBSEQUENCE_ITEM], subsequences[history.SUBSEQUENCE_AGE]
-        real = tf.sequence_mask(length, tf.shape(item)[2])
-        owner = tf.where(tf.reshape(real, [-1, tf.shape(item)[2]]))[:, 0]
+        most = tf.shape(item, tf.int64)[2]
+        real = tf.where(tf.reshape(tf.range(most) < length[:, :, None], [-1]))[:, 0]
+        owner = real // most
         event_type = subsequences.get(history.SUBSEQUENCE_TYPE)
-        if event_type is not None:
-            event_type = tf.boolean_mask(event_type, real)
-        item, age = tf.boolean_mask(item, real), tf.boolean_mask(age, real)
+        item, age, event_type = (None if values is None else tf.gather(tf.reshape(values, [-1]), real)
+                                 for values in (item, age, event_type))
         category, behaviour = self.embedding.category(category), self.embedding(item, age, event_type)
         short = tf.broadcast_to(short[:, None, :], tf.shape(category))
         query = short
@@ -271,7 +275,7 @@ class UlimModel(MomentModel):
         interest, attention = self.long_term(
             query, category, behaviour, owner, self.embedding.recency_bias(age), length)
         return LongInterests(
-            vector=_with_one(self.long_tower(tf.concat([interest, short, category], axis=-1))),
+            vector=_with_one(of_rows(self.long_tower, tf.concat([interest, short, category], axis=-1))),
             gate=self.item_gate(interest, short, category, length) if self.item_gate
             else tf.zeros_like(interest[..., 0]),
             item=item, attention=attention, owner=owner)

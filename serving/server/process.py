@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -26,15 +26,16 @@ class NotServed(RuntimeError):
 
 
 @contextlib.contextmanager
-def serve(base_path: str | Path, timeout: float, output: IO[str] | None = None,
-          told: Callable[[list[str]], None] = lambda _: None) -> Iterator[str]:
+def serve(base_path: str | Path, timeout: float, output: IO[str] | int | None = None,
+          told: Callable[[list[str]], None] = lambda _: None, flags: Sequence[str] = ()) -> Iterator[str]:
     """Starts `python -m serving.server` on free loopback ports and waits until it serves.
 
     Args:
         base_path: model base path, with at least one version.
         timeout: seconds until a version must be served.
-        output: file that takes what the server prints; None prints it.
+        output: file, or `subprocess.DEVNULL`, that takes what the server prints; None prints it.
         told: is called with the command line.
+        flags: further ones, as `--name=value`.
 
     Yields:
         "host:port" of the gRPC interface. The server ends with the block.
@@ -44,7 +45,8 @@ def serve(base_path: str | Path, timeout: float, output: IO[str] | None = None,
     """
     port, rest_port = _free_ports(2)
     command = [sys.executable, "-m", "serving.server", f"--model_name={contract.MODEL_NAME}",
-               f"--model_base_path={base_path}", f"--port={port}", f"--rest_api_port={rest_port}"]
+               f"--model_base_path={base_path}", f"--port={port}", f"--rest_api_port={rest_port}",
+               *flags]
     told(command)
     process = subprocess.Popen(command, stdout=output, stderr=output)
     try:

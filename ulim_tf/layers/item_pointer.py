@@ -8,7 +8,7 @@ are alike; people rebuy exactly that one.
 import tensorflow as tf
 import tf_keras as keras
 
-from ulim_tf.layers.dnn import dnn
+from ulim_tf.layers.dnn import dnn, of_rows
 
 
 class ItemGate(keras.layers.Layer):
@@ -35,5 +35,5 @@ class ItemGate(keras.layers.Layer):
             float32 [B, K], in [0, 1).
         """
         count = tf.math.log1p(tf.cast(length, interest.dtype))[..., None]
-        gate = tf.sigmoid(self.dnn(tf.concat([interest, short, category, count], axis=-1))[..., 0])
+        gate = tf.sigmoid(of_rows(self.dnn, tf.concat([interest, short, category, count], axis=-1))[..., 0])
         return tf.where(length > 0, gate, 0.0)

@@ -7,6 +7,8 @@ query, a bias b for each recency and the learned null token of an empty subseque
 import tensorflow as tf
 import tf_keras as keras
 
+from ulim_tf.layers.dnn import of_rows
+
 
 class LongTermAttention(keras.layers.Layer):
     """Reads a same-category subsequence with a query that never holds the target item.
@@ -46,9 +48,9 @@ class LongTermAttention(keras.layers.Layer):
         """
         shape = tf.shape(category)
         subsequences = shape[0] * shape[1]
-        query = self.query(tf.concat([asker, category], axis=-1))
+        query = tf.reshape(of_rows(self.query, tf.concat([asker, category], axis=-1)), [subsequences, self.width])
         # W_k goes to the query's side and W_v behind the sum: the same numbers for a fraction of the work.
-        asked = tf.reshape(tf.einsum("bkd,ed->bke", query, self.key.kernel), [subsequences, self.width])
+        asked = tf.matmul(query, self.key.kernel, transpose_b=True)
         logit = tf.reduce_sum(tf.gather(asked, owner) * behaviour, axis=-1) / self.width**0.5 + bias
         largest = tf.stop_gradient(tf.math.unsorted_segment_max(logit, owner, subsequences))
         mass = tf.exp(logit - tf.gather(largest, owner))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 import tf_keras as keras
 
-from ulim_tf.layers.dnn import dnn
+from ulim_tf.layers.dnn import dnn, of_rows
 
 _DAY = 86400.0
 
@@ -57,15 +57,15 @@ class PointerGenerator(keras.layers.Layer):
             span: int64 [B, N], seconds from the oldest to the newest event of each.
         """
         real = count > 0
-        token = self.token(tf.concat([embedding, recency, _rhythm(count, age, span)], axis=-1))
-        logit = tf.einsum("bd,bnd->bn", self.seeker(short), token) / self.width**0.5
+        token = of_rows(self.token, tf.concat([embedding, recency, _rhythm(count, age, span)], axis=-1))
+        logit = tf.linalg.matvec(token, self.seeker(short)) / self.width**0.5
         pointer = tf.where(real, tf.nn.softmax(tf.where(real, logit, logit.dtype.min), axis=-1), 0.0)
-        context_pointer = tf.einsum("bn,bnd->bd", pointer, token)
+        context_pointer = tf.linalg.matvec(token, pointer, transpose_a=True)
 
         weight = tf.cast(real, token.dtype)[:, :, None]
         pooled_long = tf.reduce_sum(token * weight, axis=1) / tf.maximum(tf.reduce_sum(weight, axis=1), 1.0)
         views = tf.stack([pooled_long, short], axis=1)
-        context_generator = tf.reduce_sum(tf.nn.softmax(self.fusion(tf.tanh(views)), axis=1) * views, axis=1)
+        context_generator = tf.reduce_sum(tf.nn.softmax(of_rows(self.fusion, tf.tanh(views)), axis=1) * views, axis=1)
         known = tf.range(self.categories + 1) > 0
         generated = self.generator(context_generator)
         generated = tf.nn.softmax(tf.where(known, generated, generated.dtype.min), axis=-1)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from ulim_tf import scopes
 from ulim_tf.retrieval.candidates import NO_ITEM, NOT_FOUND, hits
 
 _LARGEST_ITEM = 2**31 - 1
@@ -45,6 +46,7 @@ class CategoryIndex(tf.Module):
         check(item, category, vectors, categories)
         self.items, self.width, self.categories = len(item), vectors.shape[1], categories
 
+    @scopes.part(scopes.SEARCH)
     def search(self, query: tf.Tensor, category: tf.Tensor, k: int, excluded: tf.Tensor | None = None) -> Found:
         """The best items of one category for each query.
 
@@ -64,6 +66,7 @@ class CategoryIndex(tf.Module):
         category = tf.where((category > 0) & (category <= self.categories), category, 0)
         return _fixed(self._search(self._checked(query), category, k, excluded), k)
 
+    @scopes.part(scopes.SEARCH)
     def search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None = None,
                    allowed: tf.Tensor | None = None) -> Found:
         """The best items of the whole pool, or of the categories in it that each user allows.

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from ulim_tf import scopes
 from ulim_tf.retrieval.candidates import (
     BACKFILL,
     LONG_TERM,
@@ -48,6 +49,7 @@ class Ranked(NamedTuple):
     count: tf.Tensor  # int32 [B]
 
 
+@scopes.part(scopes.MERGE)
 def merge(*, rule: str, quota_exponent: float, probability: tf.Tensor, copied_item: tf.Tensor,
           copied_probability: tf.Tensor, copied_column: tf.Tensor, long_item: tf.Tensor, long_score: tf.Tensor,
           long_log_sum: tf.Tensor, generated_probability: tf.Tensor, short_item: tf.Tensor, short_score: tf.Tensor,

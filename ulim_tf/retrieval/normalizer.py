@@ -13,6 +13,8 @@ bound the estimate: no item that is missing scores more than the last of them.
 import numpy as np
 import tensorflow as tf
 
+from ulim_tf import scopes
+
 
 class CategoryNormalizer(tf.Module):
     """Estimates the log-sum of a category's exponentiated scores.
@@ -47,6 +49,7 @@ class CategoryNormalizer(tf.Module):
             for name, values in (("size", np.bincount(category, minlength=categories + 1)), ("level", level),
                                  ("mean", centre), ("variance", spread)))
 
+    @scopes.part(scopes.SEARCH)
     def log_sum(self, query: tf.Tensor, category: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
         """What exp(score / temperature) sums to over a whole category.
 
@@ -64,5 +67,6 @@ class CategoryNormalizer(tf.Module):
                     + tf.reduce_sum(vector**2 * tf.gather(self._variance, category), axis=1) / 2.0)
         found = tf.reduce_logsumexp(score, axis=1)
         missing = tf.maximum(tf.gather(self._size, category) - tf.cast(tf.shape(score)[1], tf.float32), 0.0)
-        most = tf.reduce_logsumexp(tf.stack([found, tf.math.log(missing) + score[:, -1]], axis=1), axis=1)
+        rest = tf.math.log(missing) + score[:, -1]
+        most = tf.maximum(found, rest) + tf.math.log1p(tf.exp(-tf.abs(found - rest)))
         return tf.clip_by_value(estimate, found, most)

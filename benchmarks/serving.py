@@ -1,0 +1,207 @@
+"""What an answer costs: inside the graph and over gRPC, by length of history, size of the pool, batch and clients.
+
+    python -m benchmarks.serving --json serving.json                    every scenario, on 2 cores
+    python -m benchmarks.serving --json serving.json --scenario NAME    one of them; the file keeps the others' rows
+
+Servables are made once and kept in .bench/serving (`benchmarks/served/servables.py`). Every scenario's graph and server
+are measured in fresh processes. "graph" calls a session, as the embedded server loads it, with arrays; one call after
+the other. "grpc" asks the embedded server with the stock stub and ready-made requests; clients are threads of one other
+process, each of which asks again as soon as it has its answer, and what that process takes of the same cores counts.
+Fields of a row:
+
+    scenario                  ULIM with K searched categories, or TFRS's two towers with its ScaNN layer, which read the
+                              newest 100 events; "batched": the server merges requests (--enable_batching)
+    path                      graph or grpc
+    items, history            V, L
+    batch, clients            users of a request, requests at once
+    p50_ms, p95_ms, p99_ms    of a request
+    calls                     that were timed
+    requests_per_s            answered; in the graph, of one caller
+    peak_mib                  most resident memory of the process that answers, loading included, up to the end of the
+                              row (graph) or of the scenario (grpc)
+    parts_ms                  (graph, one user) what a call's time goes to, by parts: see `benchmarks/served/parts.py`
+    start_s                   (grpc) from the server's start until its version is AVAILABLE
+"""
+
+import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
+
+import argparse
+import concurrent.futures
+import json
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from benchmarks.baselines.sequence_model import EVENTS
+from benchmarks.served import in_graph, over_grpc, parts, plot, requests, servables
+from benchmarks.served.servables import Servable
+from serving.client import History
+
+Row = dict[str, Any]
+Result = TypeVar("Result")
+
+CACHE = Path(".bench/serving")
+MILLION = {"items": 1_000_000, "categories": 10_000}
+REAL = {"items": 0, "categories": 0}
+TWO_TOWERS = "two towers"
+HISTORIES = (100, 1000, 5000)
+BATCHES = (1, 32)
+CLIENTS = (1, 4, 16, 64)
+
+MOST_P50_MS, MOST_P99_MS = 8.0, 15.0
+MOST_GRPC_MS = 3.0
+LEAST_PER_S, MOST_LOADED_P99_MS = 250.0, 100.0
+MOST_100_TO_10, MOST_LONG_TO_SHORT, MOST_TO_TWO_TOWERS = 1.8, 1.5, 2.5
+MOST_START_S = 20.0
+
+_LONG, _SHORT = 5000, 1000  # histories that goals compare
+_DIFFERENT, _LEAST_DIFFERENT = 64, 4  # users, but requests, that are asked in turn
+_CALLS, _MOST_SECONDS = 300, 20.0
+_LOAD_SECONDS, _WARM_UP_SECONDS = 8.0, 1.5
+
+
+def _ulim(searched: int, batched: bool = False) -> str:
+    return f"ULIM, K = {searched}" + ", batched" * batched
+
+
+SCENARIOS = {
+    "ulim_10": (_ulim(10), Servable(**MILLION, searched=10), ()),
+    "ulim_10_batched": (_ulim(10, batched=True), Servable(**MILLION, searched=10), ("--enable_batching",)),
+    "ulim_100": (_ulim(100), Servable(**MILLION, searched=100), ()),
+    "two_towers": (TWO_TOWERS, Servable(**MILLION, searched=0), ()),
+    "real_ulim_10": (_ulim(10), Servable(**REAL, searched=10), ()),
+    "real_ulim_200": (_ulim(200), Servable(**REAL, searched=200), ()),
+    "real_two_towers": (TWO_TOWERS, Servable(**REAL, searched=0), ()),
+}
+
+
+def measure(name: str, servable: Servable, flags: Sequence[str], cache: Path, calls: int = _CALLS,
+            seconds: float = _LOAD_SECONDS) -> list[Row]:
+    """The rows of one scenario; with flags of the server, those over gRPC of the load that goals are about.
+
+    Args:
+        name: of the scenario.
+        servable: that is asked.
+        flags: of the server, beside what it needs.
+        cache: folder of all servables.
+        calls: that are timed in the graph.
+        seconds: that a load over gRPC is timed.
+    """
+    base = _alone(servables.ready, servable, cache)
+    log = servables.event_log(servable)
+    lengths = HISTORIES if servable.searched else (EVENTS,)
+    asked = {(length, batch): [requests.histories(log, batch, length, seed)
+                               for seed in range(max(_DIFFERENT // batch, _LEAST_DIFFERENT))]
+             for length in lengths for batch in BATCHES}
+    goal = (min(_SHORT, lengths[-1]), 1)
+    if flags:
+        asked = {goal: asked[goal]}
+    rows = [] if flags else _in_graph(str(base / "1"), asked, bool(servable.searched), calls)
+    loads = {(*key, clients): over_grpc.Load([requests.proto(one) for one in of_shape], clients)
+             for key, of_shape in asked.items() for clients in CLIENTS if clients == 1 or key == goal}
+    served = _alone(over_grpc.ask, base, list(loads.values()), seconds, min(seconds, _WARM_UP_SECONDS), flags)
+    shape = {"scenario": name, "items": log.items}
+    return [shape | row for row in rows] + [
+        {**shape, "path": "grpc", "history": length, "batch": batch, "clients": clients,
+         **_figures(answers.ms, answers.seconds), "peak_mib": served.peak_mib, "start_s": served.start_seconds}
+        for (length, batch, clients), answers in zip(loads, served.answers)]
+
+
+def _in_graph(directory: str, asked: Mapping[tuple[int, int], Sequence[Sequence[History]]], in_parts: bool,
+              calls: int) -> list[Row]:
+    """Rows without their scenario.
+
+    Args:
+        directory: holds saved_model.pb.
+        asked: by history and batch, the users of each request.
+        in_parts: whether single users' calls are divided into their parts.
+        calls: that are timed.
+    """
+    inputs = {key: [requests.arrays(one) for one in of_shape] for key, of_shape in asked.items()}
+    timings = _alone(in_graph.time_calls, directory, list(inputs.values()), calls, _MOST_SECONDS)
+    rows = {(length, batch): {"path": "graph", "history": length, "batch": batch, "clients": 1,
+                              **_figures(timing.ms, sum(timing.ms) / 1000), "peak_mib": timing.peak_mib}
+            for (length, batch), timing in zip(inputs, timings)}
+    if in_parts:
+        single = [key for key in inputs if key[1] == 1]
+        for key, share in zip(single, _alone(parts.shares, directory, [inputs[key] for key in single])):
+            rows[key]["parts_ms"] = {part: value * rows[key]["p50_ms"] for part, value in share.items()}
+    return list(rows.values())
+
+
+def _figures(ms: Sequence[float], seconds: float) -> Row:
+    p50, p95, p99 = np.percentile(ms, [50, 95, 99]).tolist()
+    return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "calls": len(ms), "requests_per_s": len(ms) / seconds}
+
+
+def _alone(work: Callable[..., Result], *given: Any) -> Result:
+    """In a fresh process, for its peak memory and its children."""
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(work, *given).result()
+
+
+def goals(rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
+    """What is asked of the pool with most items, where it was measured.
+
+    Returns:
+        the goal, the measured value, "at least" or "at most", and the bound.
+    """
+    items = max(row["items"] for row in rows)
+    of = {(row["scenario"], row["path"], row["history"], row["batch"], row["clients"]): row
+          for row in rows if row["items"] == items}
+
+    def graph(scenario: str, history: int) -> Row | None:
+        return of.get((scenario, "graph", history, 1, 1))
+
+    judged = []
+    ten, hundred = graph(_ulim(10), _SHORT), graph(_ulim(100), _SHORT)
+    if ten:
+        judged += [("p50 in the graph, ms", ten["p50_ms"], "at most", MOST_P50_MS),
+                   ("p99 in the graph, ms", ten["p99_ms"], "at most", MOST_P99_MS),
+                   (f"p50 of {_LONG:,} events over {_SHORT:,}", graph(_ulim(10), _LONG)["p50_ms"] / ten["p50_ms"],
+                    "at most", MOST_LONG_TO_SHORT)]
+        alone = of[_ulim(10), "grpc", _SHORT, 1, 1]
+        judged += [("p50 that gRPC adds, ms", alone["p50_ms"] - ten["p50_ms"], "at most", MOST_GRPC_MS),
+                   ("seconds to AVAILABLE", alone["start_s"], "at most", MOST_START_S)]
+    batched = [row for key, row in of.items() if key[0] == _ulim(10, batched=True)]
+    if batched:
+        within = [row["requests_per_s"] for row in batched if row["p99_ms"] <= MOST_LOADED_P99_MS]
+        judged.append((f"requests a second, batched, at p99 <= {MOST_LOADED_P99_MS:g} ms", max(within, default=0.0),
+                       "at least", LEAST_PER_S))
+    if ten and hundred:
+        judged.append(("p50 of K = 100 over K = 10", hundred["p50_ms"] / ten["p50_ms"], "at most", MOST_100_TO_10))
+    two_towers = graph(TWO_TOWERS, EVENTS)
+    if ten and two_towers:
+        judged.append(("p50 over two towers'", ten["p50_ms"] / two_towers["p50_ms"], "at most", MOST_TO_TWO_TOWERS))
+    return judged
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True, help="file to write the rows to")
+    parser.add_argument("--scenario", choices=SCENARIOS, help="one scenario; all by default")
+    given = parser.parse_args(arguments)
+
+    rows: list[Row] = json.loads(given.json.read_text()) if given.scenario and given.json.exists() else []
+    for name, servable, flags in SCENARIOS.values() if not given.scenario else [SCENARIOS[given.scenario]]:
+        measured = measure(name, servable, flags, CACHE)
+        again = {(name, measured[0]["items"])}
+        rows = [row for row in rows if (row["scenario"], row["items"]) not in again] + measured
+        for row in measured:
+            print("  ".join(f"{field} {value:,.4g}" if isinstance(value, float) else f"{field} {value}"
+                            for field, value in row.items() if field != "parts_ms"), flush=True)
+            if "parts_ms" in row:
+                print("    " + "  ".join(f"{part} {value:.2f}" for part, value in row["parts_ms"].items()), flush=True)
+        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+    plot.draw(rows, given.json.with_suffix(".png"))
+    print()
+    for goal, value, side, bound in goals(rows):
+        met = value >= bound if side == "at least" else value <= bound
+        print(f"{'met   ' if met else 'MISSED'}  {goal}: {value:.3f}, {side} {bound}")
+
+
+if __name__ == "__main__":
+    main()
