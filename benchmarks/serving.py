@@ -59,7 +59,7 @@ MOST_START_S = 20.0
 
 _LONG, _SHORT = 5000, 1000  # histories that goals compare
 _DIFFERENT, _LEAST_DIFFERENT = 64, 4  # users, but requests, that are asked in turn
-_CALLS, _MOST_SECONDS = 300, 20.0
+_CALLS, _MOST_SECONDS = 300, 10.0
 _LOAD_SECONDS, _WARM_UP_SECONDS = 8.0, 1.5
 
 
