@@ -3,6 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
+import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -240,6 +241,7 @@ def test_a_dot_product_of_what_is_encoded_is_the_score(model, signatures):
     assert (encoded["short_vector"][:, -1] == 1).all() and (encoded["long_vector"][..., -1] == 1).all()
 
 
+@hypothesis.settings(max_examples=60, deadline=None)
 @given(data=st.data())
 @pytest.mark.parametrize("name", INDEXED)
 def test_filters_keep_what_they_promise(servables, name, data):
