@@ -94,7 +94,7 @@ def export_servables(model: UlimModel, item_vocabulary: str, category_vocabulary
 
 def furnish(directory: str, name: str, model: UlimModel, item_vocabulary: str, items: int,
             found: quality.Quality | None, warmup_histories: Sequence[History], data: Mapping[str, str]) -> None:
-    """Adds to a saved servable what a server and people want beside it, in `assets.extra`.
+    """Adds to a saved servable what a server and people want beside it: TF Serving reads batching parameters at its top.
 
     Args:
         directory: of the SavedModel.
@@ -107,7 +107,7 @@ def furnish(directory: str, name: str, model: UlimModel, item_vocabulary: str, i
         data: see above.
     """
     warmup.write(directory, contract.SERVABLES[name], warmup_histories or warmup.make(item_vocabulary, model.settings))
-    tf.io.gfile.copy(_BATCHING, os.path.join(directory, "assets.extra", os.path.basename(_BATCHING)), overwrite=True)
+    tf.io.gfile.copy(_BATCHING, os.path.join(directory, os.path.basename(_BATCHING)), overwrite=True)
     model_card.write(directory, name, model, items, found, data)
 
 

@@ -115,8 +115,7 @@ class Servable:
         known = (item != features.UNKNOWN) & (item <= self._model.items)  # a bucket is of no one item
         return {
             contract.VECTOR: tf.where(known[:, None], self._model.embedding.candidate(item), 0.0),
-            contract.CATEGORY_ID: self._id_of_category.lookup(
-                self._numbering.category_of_item(request[contract.ITEM_ID], item, self._model.embedding.item_category)),
+            contract.CATEGORY_ID: self._id_of_category.lookup(tf.gather(self._model.embedding.item_category, item)),
             contract.KNOWN: known,
         }
 

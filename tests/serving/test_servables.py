@@ -119,7 +119,7 @@ def test_the_others_answer_as_ulim_does_where_scann_cannot_be_imported(exported)
 
 def test_batching_parameters_are_those_of_tensorflow_serving(exported):
     for name in SIGNATURES:
-        text = (exported[0] / name / "assets.extra" / "batching_params.pbtxt").read_text()
+        text = (exported[0] / name / "batching_params.pbtxt").read_text()
         read = text_format.Parse(text, _batching_parameters())
         assert read.pad_variable_length_inputs  # the first bug anyone would have
         assert read.max_batch_size.value >= 1 and read.num_batch_threads.value >= 1

@@ -106,3 +106,10 @@ def test_rare_items_are_read_in_their_category_and_never_answered(run, frequent)
 def test_an_id_that_nobody_ever_saw_is_read_too(run):
     probability = run[1]["predict_category"](**asked_of([["never seen"], []]))["probability"].numpy()
     assert not np.allclose(*probability)
+
+
+def test_a_rare_item_is_not_known_by_itself(run):
+    encoded = run[1]["encode_item"](item_id=tf.constant(["f1", "r1", "never seen"]))
+    assert encoded["known"].numpy().tolist() == [True, False, False]
+    assert encoded["vector"].numpy()[0].any() and not encoded["vector"].numpy()[1:].any()
+    assert encoded["category_id"].numpy().tolist()[1:] == [b"", b""]
