@@ -94,7 +94,7 @@ def export_servables(model: UlimModel, item_vocabulary: str, category_vocabulary
 
 def furnish(directory: str, name: str, model: UlimModel, item_vocabulary: str, items: int,
             found: quality.Quality | None, warmup_histories: Sequence[History], data: Mapping[str, str]) -> None:
-    """Adds to a saved servable what a server and people want beside it: TF Serving reads batching parameters at its top.
+    """Adds to a saved servable what a server and people want beside it, where TF Serving looks for it.
 
     Args:
         directory: of the SavedModel.
