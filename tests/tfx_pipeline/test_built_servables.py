@@ -6,15 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-import tensorflow_transform as tft
 from tfx.types import artifact_utils, standard_artifacts
 
+from tests.tfx_pipeline import transform_runs
 from tests.ulim_tf.examples import item_categories
 from tfx_pipeline import servables
 from tfx_pipeline.components.index_builder.executor import Executor
 from tfx_pipeline.config import PipelineConfig, PushConfig
 from ulim_tf import config as settings
-from ulim_tf import features
 from ulim_tf.model import UlimModel
 
 ITEMS, CATEGORIES = 12, 3
@@ -23,33 +22,24 @@ CONFIG = settings.from_dict(settings.UlimConfig, {
     "retrieval": {"categories": 2, "per_category": 2, "short_term": 2, "results": 5, "index": "blocked"}})
 
 
-class Vocabularies:
-    """Stands for `tft.TFTransformOutput`."""
-
-    def __init__(self, folder: str):
-        self._folder = folder
-
-    def vocabulary_file_by_name(self, name: str) -> str:
-        return f"{self._folder}/{name}"
-
-
 @pytest.fixture
-def artifacts(tmp_path, monkeypatch):
-    monkeypatch.setattr(tft, "TFTransformOutput", Vocabularies)
-    made = {}
-    for name, kind in (("model", standard_artifacts.Model), ("transform_graph", standard_artifacts.TransformGraph),
+def artifacts(tmp_path):
+    category = item_categories(ITEMS, CATEGORIES)
+    transform_runs.transform(tmp_path, [transform_runs.catalog(
+        {f"item {item}": f"category {category[item]}" for item in range(1, ITEMS + 1)})])
+    made = {"transform_graph": standard_artifacts.TransformGraph()}
+    made["transform_graph"].uri = str(tmp_path / "transform")
+    for name, kind in (("model", standard_artifacts.Model),
                        ("examples", standard_artifacts.Examples), ("servable", standard_artifacts.Model)):
         made[name] = kind()
         made[name].uri = str(tmp_path / name)
         (tmp_path / name).mkdir()
     made["examples"].split_names = artifact_utils.encode_split_names(["eval"])
-    for name, count in ((features.ITEM_VOCABULARY, ITEMS), (features.CATEGORY_VOCABULARY, CATEGORIES)):
-        (tmp_path / "transform_graph" / name).write_text("".join(f"{one}\n" for one in range(count)))
     (tmp_path / "examples" / "ingest_summary.json").write_text(json.dumps({
         "first_time": 946_684_800, "cut_time": 949_363_200, "last_time": 951_782_400, "events": 1234,
         "events_rows_read": 2345, "train_users": 56, "eval_users": 7}))
     model = UlimModel(CONFIG, ITEMS, CATEGORIES)
-    model.set_catalog(item_categories(ITEMS, CATEGORIES))
+    model.set_catalog(category)
     (tmp_path / "model" / "Format-Serving").mkdir()
     model.save(str(tmp_path / "model" / "Format-Serving" / "model.keras"))
     return made

@@ -14,11 +14,11 @@ from tfx.dsl.io import fileio
 from tfx.types import Artifact, standard_artifacts
 from tfx.utils import io_utils
 
-from tests.tfx_pipeline import in_memory
+from tests.tfx_pipeline import in_memory, transform_runs
 from tests.ulim_tf.examples import item_categories
 from tfx_pipeline import trained
 from tfx_pipeline.components.index_builder import index_facts
-from tfx_pipeline.components.index_builder.executor import Executor
+from tfx_pipeline.components.index_builder.executor import SERVABLES, Executor
 from ulim_tf import config as settings
 from ulim_tf.model import UlimModel
 
@@ -40,13 +40,13 @@ def inputs(tmp_path):
     model.set_catalog(item_categories(ITEMS, CATEGORIES), np.full([ITEMS + 1, 1], 2))
     (tmp_path / "model" / "Format-Serving").mkdir(parents=True)
     model.save(tmp_path / "model" / "Format-Serving" / "model.keras")
-    assets = tmp_path / "transform_graph" / tft.TFTransformOutput.TRANSFORM_FN_DIR / "assets"
-    assets.mkdir(parents=True)
-    for name, ids in IDS.items():
-        (assets / name).write_text("".join(f"{one}\n" for one in ids))
+    item, category, content, profile = ([one.encode() for one in ids] for ids in IDS.values())
+    transform_runs.transform(tmp_path, [transform_runs.row(
+        catalog_item_id=item, catalog_category_id=category * (ITEMS // CATEGORIES), catalog_content=content,
+        catalog_content_length=[1, 1, *[0] * (ITEMS - 2)], profile=profile)])
     artifacts = {"model": standard_artifacts.Model(), "transform_graph": standard_artifacts.TransformGraph()}
-    for name, artifact in artifacts.items():
-        artifact.uri = str(tmp_path / name)
+    for artifact, folder in zip(artifacts.values(), ("model", "transform")):
+        artifact.uri = str(tmp_path / folder)
     return model, artifacts
 
 
@@ -60,7 +60,8 @@ def built(inputs, tmp_path):
 def build(artifacts: dict[str, Artifact], servable: str) -> str:
     made = standard_artifacts.Model()
     made.uri = servable
-    Executor().Do({name: [one] for name, one in artifacts.items()}, {"servable": [made]}, {})
+    Executor().Do({name: [one] for name, one in artifacts.items()}, {"servable": [made]},
+                  {SERVABLES: json.dumps(["ulim"])})
     return servable
 
 
@@ -69,7 +70,10 @@ def test_model_and_vocabularies_are_kept_beside_the_servable_and_read_back_equal
     assert (artifact / "Format-Serving" / "saved_model.pb").is_file()
     assert {file.name for file in (artifact / "trained").iterdir()} == {"model.keras", *IDS}
     found = trained.read(str(artifact / "Format-Serving"))
-    assert found.vocabularies == {name: [one.encode() for one in ids] for name, ids in IDS.items()}
+    numbered = tft.TFTransformOutput(str(artifact.parent / "transform"))
+    for name, ids in IDS.items():
+        assert found.vocabularies[name] == numbered.vocabulary_by_name(name)
+        assert sorted(found.vocabularies[name]) == sorted(one.encode() for one in ids)
     assert found.model.settings == CONFIG
     assert [weight.name for weight in found.model.weights] == [weight.name for weight in model.weights]
     for weight, again in zip(model.weights, found.model.weights, strict=True):
@@ -99,7 +103,7 @@ def test_an_object_store_gets_the_same(built, inputs, tmp_path, monkeypatch):
         assert json.load(file)["recall_in_category"] == index_facts.read(local).recall_in_category
     assert trained.read(f"{remote}/Format-Serving").vocabularies == trained.read(
         str(local / "Format-Serving")).vocabularies
-    assert {path.name for path in tmp_path.iterdir()} == {"model", "transform_graph", "servable"}
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "transform", "temporary", "servable"}
 
 
 def files(folder: str) -> list[str]:

@@ -3,6 +3,7 @@
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
 import collections
+import json
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def run(tmp_path_factory):
         artifact.uri = str(folder / name)
     model, transform, servable = ([artifact] for artifact in artifacts)
     executor.Executor().Do({executor.MODEL: model, executor.TRANSFORM_GRAPH: transform},
-                           {executor.SERVABLE: servable}, {})
+                           {executor.SERVABLE: servable}, {executor.SERVABLES: json.dumps(["ulim"])})
     loaded = tf.saved_model.load(str(folder / "servable" / "Format-Serving"))
     yield (keras.models.load_model(folder / "model" / "Format-Serving" / "model.keras", compile=False),
            loaded.signatures, folder)

@@ -18,6 +18,8 @@ from ulim_tf import features
 
 Row = dict[str, list[Any]]
 
+_INTEGERS = (*features.INTEGERS, features.CATALOG_CONTENT_LENGTH)
+
 
 def user(events: Sequence[tuple[str, int]], category_of: Mapping[str, str], name: str = "u",
          target: Sequence[str] = ()) -> Row:
@@ -58,7 +60,7 @@ def transform(folder: Path, analysed: Sequence[Row], others: Sequence[Row] = (),
         the graph, and the transformed rows, one after the other.
     """
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec({
-        name: tf.io.VarLenFeature(tf.int64 if name in features.INTEGERS else tf.string) for name in analysed[0]}))
+        name: tf.io.VarLenFeature(tf.int64 if name in _INTEGERS else tf.string) for name in analysed[0]}))
     with tft_beam.Context(temp_dir=str(folder / "temporary")):
         done, graph = (list(analysed), metadata) | tft_beam.AnalyzeAndTransformDataset(
             functools.partial(preprocessing_fn, custom_config=config))
