@@ -43,5 +43,5 @@ def arrays(asked: list[History]) -> dict[str, np.ndarray]:
 
 
 def proto(asked: list[History]) -> PredictRequest:
-    """The same as a client sends them."""
-    return predict_request(asked, contract.SIGNATURE_RECOMMEND)
+    """The same as a client sends them, as TensorFlow Serving's own message, which can go to another process."""
+    return PredictRequest.FromString(predict_request(asked, contract.SIGNATURE_RECOMMEND).SerializeToString())

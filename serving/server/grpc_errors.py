@@ -1,7 +1,7 @@
 """A refused request as a gRPC status, and the time that a request has."""
 
 import contextlib
-import math
+import threading
 from collections.abc import Iterator
 
 import grpc
@@ -26,4 +26,5 @@ def refusing(context: grpc.ServicerContext) -> Iterator[None]:
 def seconds_left(context: grpc.ServicerContext) -> float | None:
     """Until the client's deadline; None if it set none."""
     left = context.time_remaining()
-    return None if left is None or math.isinf(left) else left
+    # gRPC's own value for no deadline is a date so far that no timer takes it.
+    return None if left is None or left > threading.TIMEOUT_MAX else left

@@ -142,4 +142,5 @@ def test_a_new_catalogue_is_served_without_training(pipeline_run, tmp_path):
     assert f"{len(changed):,} items can be answered: 1 are new, 0 have another category" in done.stdout
     [version] = set(pipeline_run.versions()) - set(before)
     assert done.stdout.splitlines()[-1].endswith(f"pushed {version}")
-    assert {file.name for file in (version / "assets.extra").iterdir()} == {"tf_serving_warmup_requests"}
+    assert {file.name for file in (version / "assets.extra").iterdir()} == {
+        "tf_serving_warmup_requests", "model_card.md"}

@@ -44,7 +44,7 @@ def test_a_request_whose_time_is_up_is_not_begun(context):
     assert not begun
 
 
-@pytest.mark.parametrize(("left", "expected"), [(None, None), (float("inf"), None), (2.5, 2.5)])
+@pytest.mark.parametrize(("left", "expected"), [(None, None), (float("inf"), None), (9.2e15, None), (2.5, 2.5)])
 def test_a_request_in_time_is_begun_with_what_is_left(left, expected):
     with refusing(Context(left)):
         assert seconds_left(Context(left)) == expected

@@ -333,7 +333,7 @@ def loaded(base, **options) -> tuple[str, str, str]:
 
 def test_a_version_answers_its_warmup_requests_before_it_is_available(tmp_path):
     ToyServable(1).save(str(tmp_path / "1"))
-    warmup.write(str(tmp_path / "1"), [History(), History(["milk"], [3])])
+    warmup.write(str(tmp_path / "1"), ["serving_default", "predict_category"], [History(), History(["milk"], [3])])
     state, _, text = loaded(tmp_path)
     # For each of two signatures: the two histories, and both together.
     assert (state, metric(text, ":tensorflow:core:graph_runs")) == ("AVAILABLE", 6)

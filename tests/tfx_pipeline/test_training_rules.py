@@ -127,7 +127,7 @@ def seen(tmp_path_factory) -> Seen:
 @pytest.fixture
 def held_out(tmp_path) -> np.ndarray:
     inputs = trainer_inputs.write(tmp_path / "probe", BASKETS, ITEMS, CATEGORIES)
-    users = TrainingUsers([str(inputs.train / "users.gz")], FeaturesConfig(), 2, config()["training"]["seed"])
+    users = TrainingUsers([str(inputs.train / "users.gz")], ITEMS, FeaturesConfig(), 2, config()["training"]["seed"])
     assert users.held_out.sum() == 2
     return users.held_out
 

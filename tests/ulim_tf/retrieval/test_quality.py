@@ -19,7 +19,7 @@ class Forgetful(CategoryIndex):
         item = tf.where(category[:, None] == 1, [[10, 30, -1]], -1)
         return Found(tf.cast(item, tf.int64)[:, :k], tf.zeros(tf.shape(item))[:, :k])
 
-    def _search_all(self, query, k, excluded):
+    def _search_all(self, query, k, excluded, allowed):
         return Found(tf.tile(tf.constant([[10, 40, -1]], tf.int64)[:, :k], [len(query), 1]), tf.zeros([len(query), k]))
 
 
