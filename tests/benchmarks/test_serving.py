@@ -120,7 +120,7 @@ def test_a_server_is_asked_by_as_many_clients_as_wanted(toy, log):
 @pytest.mark.parametrize("searched", [3, 0])
 def test_the_rows_of_a_scenario(tmp_path, searched):
     small = Servable(items=2000, categories=20, searched=searched, users=8, steps=1)
-    rows = serving.measure("some", small, (), tmp_path, calls=3, seconds=0.3)
+    rows = serving.measure("some", small, (), tmp_path, calls=3, seconds=2.0)
     shapes = {(one["path"], one["history"], one["batch"], one["clients"]) for one in rows}
     lengths, loaded = ((100, 1000, 5000), 1000) if searched else ((100,), 100)
     assert shapes == {(path, length, batch, 1) for path in ("graph", "grpc") for length in lengths

@@ -132,7 +132,8 @@ def test_held_out_moments_are_the_raw_histories_with_the_held_out_baskets(batch)
         mine = log.history(user)
         ordered = history.order_events(
             tf.constant([log.item[mine]], tf.int64), tf.constant([log.item_category[log.item[mine]]], tf.int64),
-            tf.constant([log.timestamp[mine]], tf.int64), tf.constant([len(log.item[mine])]), tf.constant([now]), config.long)
+            tf.constant([log.timestamp[mine]], tf.int64), tf.constant([len(log.item[mine])]),
+            tf.constant([now], tf.int64), config.long)
         described = history.group_by_category(ordered)
         expected = {**history.describe(ordered, described, config),
                     **history.subsequences(ordered, described, tf.constant([wanted], tf.int64), config)}
