@@ -13,10 +13,11 @@ and of a model that tells event types apart (`features.event_types`)
 and for each column of users' profiles (`features.user_profile`), "" where it is not known,
     in  profile_COLUMN string [B]
 
-`length` alone says which events are real, whatever stands in the padding; below 0 it is 0, above L it is L. Events come
-in any order; among equal timestamps, in the order they happened. `now` 0 means the time of the newest event, and events
-later than `now` are as old as it. Timestamps are unix seconds, and farther than 2^61 from 1970 is no farther. The
-embedded server takes 1 to 1,024 rows a request.
+`length` alone says which events are real, whatever stands in the padding; below 0 it is 0, above L it is L, which is
+that of the widest request where a server merges several: only a true length is safe there. Events come in any order;
+among equal timestamps, in the order they happened. `now` 0 means the time of the newest event, and events later than
+`now` are as old as it. Timestamps are unix seconds, and farther than 2^61 from 1970 is no farther. The embedded server
+takes 1 to 1,024 rows a request.
 
 `serving_default`                                  items to show
     out item_id      string  [B, R]   best first; "" past `count`
