@@ -61,8 +61,8 @@ def test_a_trace_is_divided_at_the_starts_of_ops():
     ops = stats.dev_stats.add().node_stats
     for name, start in (("call/history/Sort", 100), ("call/encoder/short/MatMul", 130), ("call/Gather", 150),
                         ("call/merge_2/Unique", 160), ("call/historyless/Add", 200), ("_SINK", 230)):
-        ops.add(node_name=name, all_start_nanos=start)
-    assert parts.by_part(stats, 300) == {"history": 30, "encoder": 20, "pgin": 0, "search": 0, "merge": 40, "rest": 210}
+        ops.add(node_name=name, all_start_nanos=start, all_end_rel_nanos=7)
+    assert parts.by_part(stats) == {"history": 30, "encoder": 20, "pgin": 0, "search": 0, "merge": 40, "rest": 47}
 
 
 def row(scenario, path, history, clients=1, p50=1.0, p99=1.0, rate=1.0, items=100, batch=1):
