@@ -16,9 +16,12 @@ CORE = [
     "scann==1.3.2",
     "protobuf==3.20.3",
     "numpy==1.26.4",
+    "grpcio==1.65.5",
     "pyyaml>=6,<7",
     "pandas>=1.5,<2",
     "scipy>=1.11,<2",
+    "shtab>=1.7,<2",
+    "termcolor>=2.4,<4",
 ]
 PIPELINE = [
     "tfx==1.16.0",
@@ -31,7 +34,6 @@ PIPELINE = [
 ]
 SERVING = [
     "tensorflow-serving-api==2.16.1",
-    "grpcio==1.65.5",
     "grpcio-health-checking==1.48.2",
     "grpcio-reflection==1.48.2",
     "tornado>=6.4,<7",
@@ -61,6 +63,7 @@ setup(
     packages=find_packages(include=["ulim_tf", "ulim_tf.*", "serving", "serving.*", "tfx_pipeline", "tfx_pipeline.*"]),
     package_data={"": ["py.typed"], "serving": ["batching_params.pbtxt"], "tfx_pipeline": ["schema.pbtxt"],
                   "tfx_pipeline.report": ["templates/*"]},
+    entry_points={"console_scripts": ["ulim = tfx_pipeline.command.__main__:main"]},
     install_requires=CORE,
     extras_require={
         "pipeline": PIPELINE, "kubeflow": KUBEFLOW, "serving": SERVING, "client": CLIENT, "demo": DEMO, "bench": BENCH,
