@@ -24,7 +24,6 @@ from serving.server.process import NotServed, serve
 from tfx_pipeline import flags, run_local
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.datasets import complete_journey
-from tfx_pipeline.flags import HOUSEHOLDS
 from ulim_tf import command_line, features
 from ulim_tf.config import FeaturesConfig
 from ulim_tf.evaluate import recall_at
@@ -93,7 +92,7 @@ def _demo(users: int | None) -> int:
 def _config(users: int | None) -> PipelineConfig:
     """The defaults, with what describes the products, and fewer steps for fewer users."""
     config = PipelineConfig()
-    steps = max(100, config.training.steps * min(users or HOUSEHOLDS, HOUSEHOLDS) // HOUSEHOLDS)
+    steps = max(100, config.training.steps * min(users or flags.HOUSEHOLDS, flags.HOUSEHOLDS) // flags.HOUSEHOLDS)
     return dataclasses.replace(config, training=dataclasses.replace(config.training, steps=steps),
                                features=FeaturesConfig(item_content=("product_type", "manufacturer_id")))
 

@@ -1,8 +1,8 @@
 """`ulim bench`: passes on to a benchmark of the checkout, which is not part of an installed package."""
 
 import argparse
-import importlib
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from ulim_tf import command_line
@@ -39,7 +39,7 @@ def command(args: argparse.Namespace) -> int:
     sys.path.insert(0, str(ROOT))
     sys.argv = [f"ulim bench {args.name}", *args.arguments]
     try:
-        benchmark = importlib.import_module(f"benchmarks.{args.name}")
+        benchmark = import_module(f"benchmarks.{args.name}")
     except ModuleNotFoundError as error:
         return command_line.fail(f"ulim bench {args.name} needs {error.name}: pip install 'ulim-tf[bench]'", 1, False)
     benchmark.main(args.arguments)
