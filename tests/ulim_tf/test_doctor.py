@@ -1,7 +1,9 @@
 """Each check of the doctor, made to fail by what it looks at: what the report says, and the exit code."""
 
 import importlib.metadata
+import os
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -159,3 +161,28 @@ def test_no_loopback_port_fails(healthy, monkeypatch, capsys):
     output = capsys.readouterr().out
     assert "loopback port: [Errno 13] Permission denied; wanted: free" in output
     assert "allow this process to bind ports on 127.0.0.1" in output
+
+
+def on_a_terminal(**environment: str) -> str:
+    """What a failing doctor prints there."""
+    program = """if True:
+        from ulim_tf import doctor
+        doctor.CHECKS = (lambda: iter([doctor.Finding("numpy", "9.9", "1.26.4", False, "pip install")]),)
+        doctor.main([])
+    """
+    terminal, its_end = os.openpty()
+    with open(terminal, "rb", buffering=0) as read:
+        subprocess.run([sys.executable, "-c", program], stdout=its_end, check=True,
+                       env={**os.environ, "TERM": "xterm", **environment})
+        os.close(its_end)
+        return read.read(4096).decode()
+
+
+def test_colours_are_for_terminals_that_want_them(monkeypatch, capsys):
+    for name in ("NO_COLOR", "FORCE_COLOR", "ANSI_COLORS_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    assert "1.26.4  \x1b[31mNO\x1b[0m" in on_a_terminal()
+    assert "\x1b" not in on_a_terminal(NO_COLOR="1")
+    monkeypatch.setattr(doctor, "CHECKS", (doctor.check_python,))
+    doctor.main([])
+    assert "\x1b" not in capsys.readouterr().out

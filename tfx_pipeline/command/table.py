@@ -57,8 +57,8 @@ COMMANDS = {one.name: one for one in (
 
 EXIT_CODES = {
     0: "done",
-    1: "a step failed, a check of the doctor did, or something is not installed",
+    1: "a step or a check failed, a server did not answer, or an extra is not installed",
     2: "an argument is wrong; nothing was run",
     3: "a gate or a threshold refused; nothing was pushed",
-    130: "interrupted by Ctrl-C, but for serve, which ends with 0",
+    130: "interrupted by Ctrl-C; serve answers what is in flight and ends with 0",
 }
