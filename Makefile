@@ -10,7 +10,7 @@ setup: ## Make .venv from constraints.txt (once; later calls return at once)
 	@bash scripts/setup.sh
 
 demo: setup ## From a public event log to served recommendations (DEMO_USERS=n: that many users)
-	$(PYTHON_BIN) -m examples.demo
+	$(PYTHON_BIN) -m tfx_pipeline.demo
 
 test: setup ## Run every test
 	$(PYTHON_BIN) -m pytest --numprocesses 2 --dist loadfile
