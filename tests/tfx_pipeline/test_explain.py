@@ -80,6 +80,11 @@ def test_a_held_out_user_has_baskets_categories_and_what_came_next(workdir):
     assert found == users.StoredUser(History(["tea", "rye", "rum"], [40, 60, 60], now=99), ANN_EVENTS, ["oat", "tea"])
 
 
+def test_a_user_without_an_event_is_read():
+    assert users.read(example(user_id=[b"eve"], **HELD_OUT), FeaturesConfig()) == users.StoredUser(
+        History(now=99), [], ["oat", "tea"])
+
+
 def test_any_other_user_is_found_among_all(workdir):
     found = users.find("cid/x", files(workdir, "eval"), files(workdir, "train"), FeaturesConfig())
     assert found == users.StoredUser(History(["tea"], [7]), [Event("tea", "drinks", 7, 0)], None)
@@ -88,7 +93,7 @@ def test_any_other_user_is_found_among_all(workdir):
 @pytest.mark.parametrize("name", ["nobody", "tea", ""])
 def test_an_unknown_user_is_told_some_that_there_are(workdir, run, name, tmp_path):
     code, told = run("--user", name)
-    assert code == 2 and f"got {name!r}. Some that there are: ann é, bob.\n" in told
+    assert code == 2 and f"got {name!r}. Some that there are: ann é, bob, cid/x.\n" in told
     assert not list(tmp_path.iterdir())
 
 

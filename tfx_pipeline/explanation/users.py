@@ -43,7 +43,7 @@ def find(user_id: str, held_out: Sequence[str], everyone: Sequence[str], config:
     Raises:
         ValueError: there is no such user; the message names some that there are.
     """
-    known: list[str] = []
+    known: dict[str, None] = {}
     for files in (held_out, everyone):
         for record in _records(files):
             # A look at the bytes spares the parsing of nearly all.
@@ -52,8 +52,8 @@ def find(user_id: str, held_out: Sequence[str], everyone: Sequence[str], config:
                 name = found[features.USER_ID].bytes_list.value[0].decode()
                 if name == user_id:
                     return read(record, config)
-                known.append(name)
-    listed = ", ".join(dict.fromkeys(known[:_NAMED])) or "none"
+                known[name] = None
+    listed = ", ".join(list(known)[:_NAMED]) or "none"
     raise ValueError(f"--user must be a user_id of the log with events before the held-out days, got {user_id!r}. "
                      f"Some that there are: {listed}.")
 
@@ -63,8 +63,8 @@ def read(example: bytes, config: FeaturesConfig) -> StoredUser:
     stored = tf.train.Example.FromString(example).features.feature
     history = read_user(example, config).history
     by_time = np.argsort(stored[features.EVENT_RANK].int64_list.value)
-    category = np.repeat(np.array(stored[features.CATEGORY].bytes_list.value, object),
-                         stored[features.CATEGORY_LENGTH].int64_list.value)[by_time]
+    category = np.repeat(np.array(list(stored[features.CATEGORY].bytes_list.value), object),
+                         np.array(stored[features.CATEGORY_LENGTH].int64_list.value, np.int64))[by_time]
     start = np.array(stored[features.EVENT_BASKET_START].int64_list.value, np.int64)[by_time]
     _, basket = np.unique(start, return_inverse=True)
     events = [Event(item, of.decode(), timestamp, number) for item, of, timestamp, number in zip(
