@@ -82,7 +82,7 @@ def test_a_held_out_user_has_baskets_categories_and_what_came_next(workdir):
 
 def test_a_user_without_an_event_is_read():
     assert users.read(example(user_id=[b"eve"], **HELD_OUT), FeaturesConfig()) == users.StoredUser(
-        History(now=99), [], ["oat", "tea"])
+        History([], [], now=99), [], ["oat", "tea"])
 
 
 def test_any_other_user_is_found_among_all(workdir):

@@ -1,5 +1,6 @@
 """A history as lanes, one a category: the likeliest next ones, and the user's biggest of the others."""
 
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from tfx_pipeline.report.wording import day, number, share
 
 PREDICTED = 8  # likeliest categories, each in a colour of its own
 BIGGEST = 4  # of the others
-MOST_DOTS = 150  # in a lane
+MOST_DOTS = 120  # in a lane
 HEIGHT = 40  # of a lane, pixels
 
 _LEVELS = (0, 6, -6, 12, -12)  # pixels off the middle, for events that would hide one another
@@ -91,7 +92,7 @@ class Lane(NamedTuple):
         if self.undrawn:
             text += f", {number(self.events - self.undrawn)} drawn"
         if self.attention and self.rest:
-            text += f"; {len(self.attention)} hold {share(1 - self.rest)} of the attention"
+            text += f"; {len(self.attention)} hold {share(1 - self.rest)} of attention"
         return text
 
 
@@ -173,10 +174,10 @@ def _thinned(events: list, most: int) -> list:
 
 def _levels(places: Sequence[float]) -> list[int]:
     """Of dots from left to right, how far each is off the middle, so that near ones are seen apart."""
-    levels, near = [], deque()
+    levels, newest = [], dict.fromkeys(_LEVELS, -math.inf)
     for x in places:
-        while near and x - near[0] > _NEAR:
-            near.popleft()
-        levels.append(_LEVELS[len(near) % len(_LEVELS)])
-        near.append(x)
+        free = next((level for level, before in newest.items() if x - before > _NEAR), None)
+        level = min(newest, key=newest.__getitem__) if free is None else free
+        newest[level] = x
+        levels.append(level)
     return levels
