@@ -136,7 +136,7 @@ def test_of_a_shown_category_without_an_answered_item_the_attention_is_asked_for
 def test_the_page_is_written_with_names_of_the_catalogue(run, asked, workdir, tmp_path):
     assert run("--user", "ann é") == (0, "")
     told = text_of((tmp_path / "page.html").read_text())
-    assert "Why user ann é is shown these items" in told and "version 18 read 3 events in 2 categories" in told
+    assert "Why user ann é is shown these items" in told and "version 18, asked on 1970-01-01 " in told
     assert "☆ oat grain new not ☆ Thé drinks yes not" in told
     [(servable, history, events)] = asked
     assert (servable, events, history.now) == (workdir / "serving" / "ulim" / "18", ANN_EVENTS, 99)
@@ -145,7 +145,7 @@ def test_the_page_is_written_with_names_of_the_catalogue(run, asked, workdir, tm
 def test_without_an_output_it_goes_into_the_work_directory(workdir, asked):
     assert explain.main(["--workdir", str(workdir), "--user", "cid/x", "--version", "17"]) == 0
     assert asked[0][0].name == "17"
-    assert "Asked on 1970-01-01" in text_of((workdir / "explanations" / "cid%2Fx.html").read_text())
+    assert "version 17, asked on 1970-01-01" in text_of((workdir / "explanations" / "cid%2Fx.html").read_text())
 
 
 @pytest.mark.parametrize(("flags", "message"), [

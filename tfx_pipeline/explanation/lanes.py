@@ -11,7 +11,7 @@ from tfx_pipeline.explanation.time_axis import TimeAxis
 from tfx_pipeline.report.wording import day, number, share
 
 PREDICTED = 8  # likeliest categories, each in a colour of its own
-BIGGEST = 4  # of the others
+BIGGEST = 3  # of the others
 MOST_DOTS = 120  # in a lane
 HEIGHT = 40  # of a lane, pixels
 
@@ -92,13 +92,13 @@ class Lane(NamedTuple):
         if self.undrawn:
             text += f", {number(self.events - self.undrawn)} drawn"
         if self.attention and self.rest:
-            text += f"; {len(self.attention)} hold {share(1 - self.rest)} of attention"
+            text += f"; {len(self.attention)} hold {1 - self.rest:.0%} of attention".replace("%", " %")
         return text
 
 
 def shown(predictions: Sequence[CategoryPrediction], events: Sequence[Event]) -> list[str]:
     """The categories that get a lane: the likeliest, then the user's biggest of the others."""
-    likeliest = [one.category_id for one in predictions[:PREDICTED]]
+    likeliest = [one.category_id for one in predictions[:PREDICTED] if one.probability]
     sizes = Counter(event.category_id for event in events)
     return likeliest + [category for category, _ in sizes.most_common() if category not in likeliest][:BIGGEST]
 
@@ -114,13 +114,13 @@ def make(subject: Subject, axis: TimeAxis) -> list[Lane]:
     for item in subject.next_basket or ():
         came[subject.category_of.get(item)].append(Came(item in answered, subject.name(item)))
     lanes = []
-    for place, category in enumerate(shown(subject.answer.predictions, subject.events)):
+    for category in shown(subject.answer.predictions, subject.events):
         rank, prediction = predicted.get(category, (0, None))
         attention = subject.answer.attention.get(category, ())
         dots = _dots(subject, events[category], attention, axis)
         rest = 1 - sum(event.weight for event in attention) if attention else 0.0
         lanes.append(Lane(
-            category, place + 1 if place < PREDICTED and prediction else 0, len(events[category]), dots,
+            category, rank if rank <= PREDICTED else 0, len(events[category]), dots,
             len(events[category]) - len(dots), attention, rest if rest > _MARGIN else 0.0, prediction, rank,
             came[category]))
     return lanes

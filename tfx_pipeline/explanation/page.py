@@ -1,5 +1,6 @@
 """A `Subject` as one HTML file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from serving.client import CategoryPrediction
@@ -10,7 +11,7 @@ from tfx_pipeline.explanation.time_axis import TimeAxis
 from tfx_pipeline.report import html
 from tfx_pipeline.report.wording import day, number, share
 
-_RECOMMENDED = 20
+_RECOMMENDED, _NAMED = 20, 3
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -30,10 +31,12 @@ def render(subject: Subject) -> str:
     templates = html.environment(_TEMPLATES)
     templates.filters |= {"share": share, "number": number, "day": day}
     return templates.get_template("explanation.html.j2").render(
-        user_id=subject.user_id, detail=_detail(subject, basket), figures=_figures(subject, basket),
+        user_id=subject.user_id, version=subject.version, asked=day(subject.now) if subject.now else "",
+        detail=_detail(subject, basket), baskets=len({event.basket for event in subject.events}),
         span=" to ".join(dict.fromkeys((day(first), day(newest)))), lanes=shown,
-        stems=lanes.stems(subject.events, axis), marks=axis.marks() if subject.events else [], height=lanes.HEIGHT,
-        likeliest=max((one.probability for one in subject.answer.predictions), default=1.0) or 1.0,
+        stems=lanes.stems(subject.events, axis), marks=axis.marks() if subject.events else [],
+        now=axis.x(subject.now), height=lanes.HEIGHT,
+        likeliest=max(one.probability for one in subject.answer.predictions) or 1.0,
         recommended=reasons.make(subject, shown, _RECOMMENDED), without_reason=reasons.without_reason,
         name=subject.name, answered=len(subject.answer.explanations),
         basket=basket, style=html.source(templates, "style.css"), own_style=html.source(templates, "explanation.css"),
@@ -42,33 +45,22 @@ def render(subject: Subject) -> str:
 
 def _detail(subject: Subject, basket: NextBasket | None) -> str:
     if subject.events:
-        read = (f"Asked on {day(subject.now)}, version {subject.version} read {_many(len(subject.events), 'event')} in "
-                f"{_many(len({event.category_id for event in subject.events}), 'category', 'categories')}")
+        source = (f"From {_many(len(subject.events), 'event')} in "
+                  f"{_many(len({event.category_id for event in subject.events}), 'category', 'categories')}")
     else:
-        read = f"Version {subject.version} was asked without a history"
-    likeliest = subject.answer.predictions[:3]
-    expected = f" and expects {_listed(likeliest)} next." if likeliest else "."
-    came = (f" In the next basket, which it never saw, there are {_many(len(basket.items), 'item')}: "
-            f"{number(basket.found)} of them among its first {number(basket.answered)}.") if basket else ""
-    return read + expected + came
+        source = "Without a history"
+    likeliest = [one for one in subject.answer.predictions[:_NAMED] if one.probability]
+    expected = f"{source}, the model expects {_listed(likeliest) if likeliest else 'no category'} next."
+    if not basket:
+        return expected
+    return (f"{expected} Of the {_many(len(basket.items), 'item')} that the user really took next, unseen by the "
+            f"model, {number(basket.found)} {'is' if basket.found == 1 else 'are'} among its "
+            f"{number(basket.answered)} recommendations.")
 
 
-def _listed(predictions: list[CategoryPrediction]) -> str:
+def _listed(predictions: Sequence[CategoryPrediction]) -> str:
     *before, last = [f"{one.category_id} ({share(one.probability)})" for one in predictions]
     return f"{', '.join(before)} and {last}" if before else last
-
-
-def _figures(subject: Subject, basket: NextBasket | None) -> dict[str, str]:
-    probability = sum(one.probability for one in subject.answer.predictions)
-    copied = sum(one.probability * one.copy_share for one in subject.answer.predictions)
-    figures = {"Events": number(len(subject.events)),
-               "Baskets": number(len({event.basket for event in subject.events})),
-               "Categories": number(len({event.category_id for event in subject.events}))}
-    if probability:
-        figures["Of the prediction, copied"] = share(copied / probability)
-    if basket:
-        figures["Of the next basket, found"] = f"{number(basket.found)} of {number(len(basket.items))}"
-    return figures
 
 
 def _many(count: int, one: str, more: str | None = None) -> str:

@@ -80,7 +80,7 @@ def without_reason(channel: str) -> str:
 
 def _times(events: Sequence[WeighedEvent]) -> str:
     newest = day(max(event.timestamp for event in events))
-    return newest if len(events) == 1 else f"{len(events)} times, last {newest}"
+    return newest if len(events) == 1 else f"{len(events)}×, last {newest}"
 
 
 def _before(item_id: str, events: Sequence[Event]) -> str:
