@@ -64,7 +64,7 @@ setup(
     python_requires=">=3.10,<3.11",
     packages=find_packages(include=["ulim_tf", "ulim_tf.*", "serving", "serving.*", "tfx_pipeline", "tfx_pipeline.*"]),
     package_data={"": ["py.typed"], "serving": ["batching_params.pbtxt"], "tfx_pipeline": ["schema.pbtxt"],
-                  "tfx_pipeline.report": ["templates/*"]},
+                  "tfx_pipeline.explanation": ["templates/*"], "tfx_pipeline.report": ["templates/*"]},
     entry_points={"console_scripts": ["ulim = tfx_pipeline.command.__main__:main"]},
     install_requires=CORE,
     extras_require={
