@@ -13,6 +13,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,7 +31,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.client import History, predict_request
 from serving.server.process import wait_until_served
-from tests.serving.test_signatures import CATEGORIES, ITEM_CATEGORY, ITEMS, RESULTS, export, history
+from tests.serving.test_signatures import CATEGORIES, ITEM_CATEGORY, ITEMS, RESULTS, exported, history
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 REQUESTS = int(os.environ.get("ULIM_FUZZ_REQUESTS", "800"))
@@ -108,8 +109,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory):
     base = tmp_path_factory.mktemp("fuzz")
-    (base / "ulim").mkdir()
-    export(base, base / "ulim" / "1")
+    shutil.copytree(exported(tmp_path_factory, "scann"), base / "ulim" / "1")
     victim = Victim(base)
     try:
         yield victim

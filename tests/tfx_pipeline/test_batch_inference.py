@@ -11,6 +11,7 @@ from ml_metadata.proto import metadata_store_pb2
 from serving.client import Client, History
 from serving.export import export_servable
 from tests.serving import in_process
+from tests.serving.servables import only, write_vocabularies
 from tests.serving.test_histories import example
 from tests.ulim_tf.examples import item_categories
 from tfx_pipeline import batch_inference, batch_recommendations
@@ -42,12 +43,12 @@ HISTORIES = {
 def workdir(tmp_path_factory):
     """What a run leaves there: a pushed servable, and examples in two files that ML Metadata knows."""
     folder = tmp_path_factory.mktemp("run")
-    for name, count in (("item", ITEMS), ("category", CATEGORIES)):
-        (folder / name).write_text("".join(f"{name} {number}\n" for number in range(1, count + 1)))
     tf.keras.utils.set_random_seed(3)
     model = UlimModel(CONFIG, ITEMS, CATEGORIES)
     model.set_catalog(item_categories(ITEMS, CATEGORIES))
-    export_servable(model, str(folder / "item"), str(folder / "category"), str(folder / "serving" / "ulim" / "20"))
+    with only("serving_default"):
+        export_servable(model, *write_vocabularies(folder, ITEMS, CATEGORIES),
+                        str(folder / "serving" / "ulim" / "20"))
     (folder / "serving" / "ulim" / "3").mkdir()
 
     examples = folder / "pipeline" / "EventExampleGen" / "examples" / "1"
