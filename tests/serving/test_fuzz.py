@@ -31,6 +31,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.client import History, predict_request
 from serving.server.process import wait_until_served
+from tests.serving.server_process import free_port
 from tests.serving.test_signatures import CATEGORIES, ITEM_CATEGORY, ITEMS, RESULTS, exported, history
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -98,12 +99,6 @@ class Victim:
                 self.looked += 1
             except (AssertionError, grpc.RpcError) as error:
                 self.wrong.append(repr(error)[:2000])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,13 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 import pandas as pd
 import pytest
 import tensorflow as tf
-from ml_metadata import metadata_store
-from ml_metadata.proto import metadata_store_pb2
 
 from serving.client import Client, History
 from serving.export import export_servable
 from tests.serving import in_process
 from tests.serving.servables import only, write_vocabularies
 from tests.serving.test_histories import example
+from tests.tfx_pipeline.recorded_runs import Step, record
 from tests.ulim_tf.examples import item_categories
 from tfx_pipeline import batch_inference, batch_recommendations
 from tfx_pipeline.components.event_example_gen.component import EventExampleGen
@@ -58,22 +57,9 @@ def workdir(tmp_path_factory):
             for user in users:
                 writer.write(example(user_id=[user.encode()], **STORED[user]))
 
-    store = metadata_store.MetadataStore(metadata_store_pb2.ConnectionConfig(
-        sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
-            filename_uri=str(folder / "metadata.sqlite"), connection_mode=3)))
-    execution = metadata_store_pb2.Execution(
-        type_id=store.put_execution_type(metadata_store_pb2.ExecutionType(
-            name="tfx_pipeline.components.event_example_gen.component.EventExampleGen")),
-        last_known_state=metadata_store_pb2.Execution.COMPLETE)
     component = EventExampleGen("events.csv", features_config=FeaturesConfig(event_types=("view", "buy")))
-    execution.custom_properties["custom_config"].string_value = component.exec_properties["custom_config"]
-    artifact = metadata_store_pb2.Artifact(
-        type_id=store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Examples")), uri=str(examples))
-    event = metadata_store_pb2.Event(type=metadata_store_pb2.Event.OUTPUT)
-    event.path.steps.add().key = "examples"
-    context = metadata_store_pb2.Context(
-        type_id=store.put_context_type(metadata_store_pb2.ContextType(name="pipeline_run")), name="run 1")
-    store.put_execution(execution, [(artifact, event)], [context])
+    record(folder, {"EventExampleGen": Step(
+        {"examples": examples}, {"custom_config": component.exec_properties["custom_config"]})})
     return folder
 
 
