@@ -115,7 +115,7 @@ def test_answers_that_are_too_slow_are_not_pushed(gate, copy, examples):
     found, pushed = gate(copy, PushConfig(latency_budget_ms=0.001))
     assert not pushed and [check.name for check in found.checks if not check.passed] == ["latency"]
     assert len(found.faults()) == 24  # each of the requests of one user
-    assert "serving_default of 60 events takes " in found.faults()[3]
+    assert "serving_default of 1,000 events takes " in found.faults()[3]
     assert "more than serving.latency_budget_ms = 0.001 allows" in found.faults()[3]
 
 
