@@ -1,7 +1,7 @@
 PYTHON_BIN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs lock clean
+.PHONY: help setup demo test coverage lint docs lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -15,6 +15,14 @@ demo: setup ## From a public event log to served recommendations (DEMO_USERS=n: 
 test: setup ## Run every test
 	$(PYTHON_BIN) -m pytest --numprocesses 2 --dist loadfile
 
+coverage: setup ## Run every test, and tell the lines that none reaches
+	$(PYTHON_BIN) -m coverage erase
+	$(PYTHON_BIN) -m coverage run -m pytest --numprocesses 2 --dist loadfile
+	$(PYTHON_BIN) -m coverage combine --quiet
+	$(PYTHON_BIN) -m coverage report --show-missing --skip-covered --include "ulim_tf/*" --fail-under 90
+	$(PYTHON_BIN) -m coverage report --show-missing --skip-covered --include "serving/*" --fail-under 90
+	$(PYTHON_BIN) -m coverage report --show-missing --skip-covered --include "tfx_pipeline/*"
+
 lint: setup ## Check the code's style
 	$(PYTHON_BIN) -m ruff check
 
@@ -26,5 +34,5 @@ lock: setup ## Bring constraints.txt up to setup.py, moving only the versions th
 		--custom-compile-command "make lock (exact versions: set-up installs them, the tests run with them)"
 
 clean: ## Remove .venv, the demo's files and every cache
-	rm -rf .venv .demo .bench .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .demo .bench .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -60,13 +60,13 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         """Not offered."""
         with refusing(context):
             _need_model_spec(request)
-            unoffered.classify(self._manager, request.model_spec)
+            unoffered.single_inference(self._manager, request.model_spec, "Classify")
 
     def Regress(self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext) -> None:
         """Not offered."""
         with refusing(context):
             _need_model_spec(request)
-            unoffered.regress(self._manager, request.model_spec)
+            unoffered.single_inference(self._manager, request.model_spec, "Regress")
 
     def MultiInference(self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext) -> None:
         """Not offered."""

@@ -10,6 +10,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from tests.serving import in_process
+from tests.tfx_pipeline.recorded_runs import CACHED, COMPLETE, FAILED, Step, record
 from tests.ulim_tf.examples import item_categories
 from tfx_pipeline import refresh_index
 from tfx_pipeline.components.servable_validator import validation
@@ -27,26 +28,15 @@ CHANGED = pd.concat([CATALOG[CATALOG.item_id != "item 1"],
                      pd.DataFrame({"item_id": ["new"], "category_id": ["category 2"]})])
 
 
-def write_run(workdir, number: int, trainer_state, model: UlimModel | None = None) -> None:
+def write_run(workdir, number: int, trainer_state: int, model: UlimModel | None = None) -> None:
     """The artifacts of a Transform and a Trainer, and what ML Metadata says of them; without a model, hollow ones."""
-    config = metadata_store_pb2.ConnectionConfig(sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
-        filename_uri=str(workdir / "metadata.sqlite"), connection_mode=3))
-    store = metadata_store.MetadataStore(config)
-    context_type = store.put_context_type(metadata_store_pb2.ContextType(name="pipeline_run"))
-    context = metadata_store_pb2.Context(type_id=context_type, name=f"run {number}")
-    for step, output, state in (("EventExampleGen", "examples", metadata_store_pb2.Execution.CACHED),
-                                ("Transform", "transform_graph", metadata_store_pb2.Execution.CACHED),
+    steps = {}
+    for name, output, state in (("EventExampleGen", "examples", CACHED), ("Transform", "transform_graph", CACHED),
                                 ("Trainer", "model", trainer_state)):
-        folder = workdir / "pipeline" / step / output / str(number)
+        folder = workdir / "pipeline" / name / output / str(number)
         folder.mkdir(parents=True)
-        execution = metadata_store_pb2.Execution(
-            type_id=store.put_execution_type(metadata_store_pb2.ExecutionType(name=f"tfx.components.{step}")),
-            last_known_state=state)
-        artifact = metadata_store_pb2.Artifact(
-            type_id=store.put_artifact_type(metadata_store_pb2.ArtifactType(name=output)), uri=str(folder))
-        event = metadata_store_pb2.Event(type=metadata_store_pb2.Event.OUTPUT)
-        event.path.steps.add().key = output
-        store.put_execution(execution, [(artifact, event)], [context], reuse_context_if_already_exist=True)
+        steps[name] = Step({output: folder}, state=state)
+    record(workdir, steps, f"run {number}")
     if model:
         (folder / "Format-Serving").mkdir()
         model.save(folder / "Format-Serving" / "model.keras")
@@ -63,9 +53,9 @@ def workdir(tmp_path_factory):
     tf.keras.utils.set_random_seed(3)
     model = UlimModel(CONFIG, ITEMS, CATEGORIES)
     model.set_catalog(ITEM_CATEGORY)
-    write_run(folder, 1, metadata_store_pb2.Execution.COMPLETE)
-    write_run(folder, 2, metadata_store_pb2.Execution.CACHED, model)
-    write_run(folder, 3, metadata_store_pb2.Execution.FAILED)
+    write_run(folder, 1, COMPLETE)
+    write_run(folder, 2, CACHED, model)
+    write_run(folder, 3, FAILED)
     return folder
 
 
@@ -213,14 +203,14 @@ def test_an_interruption_leaves_nothing(workdir, tmp_path, monkeypatch):
 def test_a_work_directory_without_a_model_is_told(tmp_path, capsys):
     assert run(tmp_path, "products.csv") == 2
     assert f"{tmp_path} has no metadata.sqlite. Give the --workdir of a finished" in capsys.readouterr().err
-    write_run(tmp_path, 1, metadata_store_pb2.Execution.FAILED)
+    write_run(tmp_path, 1, FAILED)
     assert run(tmp_path, "products.csv") == 2
     assert f"no Trainer of {tmp_path} ever finished" in capsys.readouterr().err
 
 
 def test_a_work_directory_that_was_moved_is_told(tmp_path, capsys):
     (tmp_path / "old").mkdir()
-    write_run(tmp_path / "old", 1, metadata_store_pb2.Execution.COMPLETE)
+    write_run(tmp_path / "old", 1, COMPLETE)
     (tmp_path / "old").rename(tmp_path / "new")
     assert run(tmp_path / "new", "products.csv") == 2
     told = capsys.readouterr().err
