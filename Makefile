@@ -1,10 +1,10 @@
 PYTHON_BIN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs lock clean
+.PHONY: help setup demo test lint bench bench-full docs lock clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 19
 
 setup: ## Make .venv from constraints.txt (once; later calls return at once)
 	@bash scripts/setup.sh
@@ -17,6 +17,12 @@ test: setup ## Run every test
 
 lint: setup ## Check the code's style
 	$(PYTHON_BIN) -m ruff check
+
+bench: setup ## Measure quality, index, ingest, training and serving on a small scale (under 30 minutes on 2 cores)
+	$(PYTHON_BIN) -m benchmarks
+
+bench-full: setup ## The same at full size, for benchmarks/results (hours; see benchmarks/README.md)
+	$(PYTHON_BIN) -m benchmarks --full
 
 docs: setup ## Write the pages that are made from the code
 	$(PYTHON_BIN) -m scripts.config_reference > docs/configuration.md
