@@ -24,8 +24,9 @@ bench: setup ## Measure quality, index, ingest, training and serving on a small 
 bench-full: setup ## The same at full size, for benchmarks/results (hours; see benchmarks/README.md)
 	$(PYTHON_BIN) -m benchmarks --full
 
-docs: setup ## Write the pages that are made from the code
+docs: setup ## Write the pages that are made from the code, and the tables of measured figures
 	$(PYTHON_BIN) -m scripts.config_reference > docs/configuration.md
+	$(PYTHON_BIN) -m scripts.results_tables README.md benchmarks/README.md
 
 lock: setup ## Bring constraints.txt up to setup.py, moving only the versions that must move
 	$(PYTHON_BIN) -m uv pip compile setup.py --all-extras --no-annotate --quiet --output-file constraints.txt \
