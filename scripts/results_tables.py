@@ -106,7 +106,7 @@ def _training(rows: Sequence[Row]) -> Iterable[Cells]:
 def _serving(rows: Sequence[Row]) -> Iterable[Cells]:
     """One user a request, one request at a time."""
     single = [row for row in rows if (row["batch"], row["clients"]) == (1, 1)]
-    yield ["scenario", "V", "L", "graph: p50", "p99", "gRPC: p50", "p99", "peak MiB"]
+    yield ["scenario", "V", "L", "graph p50, ms", "graph p99", "gRPC p50", "gRPC p99", "peak MiB"]
     for key in dict.fromkeys((row["scenario"], row["items"], row["history"]) for row in single):
         of = {row["path"]: row for row in single if (row["scenario"], row["items"], row["history"]) == key}
         times = [f"{of[path][field]:.1f}" if path in of else "" for path in ("graph", "grpc")
