@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving --json serving.json                    every scenario, on 2 cores
     python -m benchmarks.serving --json serving.json --scenario NAME    one of them; the file keeps the others' rows
-    python -m benchmarks.serving --json serving.json --quick            those of Complete Journey with K = 10
+    python -m benchmarks.serving --json serving.json --quick            two of them: K = 10 and the two towers
 
 Servables are made once and kept in .bench/serving (`benchmarks/served/servables.py`). Every scenario's graph and server
 are measured in fresh processes. "graph" calls a session, as the embedded server loads it, with arrays; one call after
@@ -78,7 +78,7 @@ SCENARIOS = {
     "real_ulim_200": (_ulim(200), Servable(**REAL, searched=200), ()),
     "real_two_towers": (TWO_TOWERS, Servable(**REAL, searched=0), ()),
 }
-QUICK = ("real_ulim_10", "real_two_towers")
+QUICK = ("ulim_10", "two_towers")
 
 _PACKAGES = ("tensorflow", "tf-keras", "scann", "tensorflow-serving-api", "grpcio", "numpy")
 
