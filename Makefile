@@ -1,10 +1,10 @@
 PYTHON_BIN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage lint docs lock clean
+.PHONY: help setup demo test coverage lint bench bench-full docs lock clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 19
 
 setup: ## Make .venv from constraints.txt (once; later calls return at once)
 	@bash scripts/setup.sh
@@ -26,8 +26,15 @@ coverage: setup ## Run every test, and tell the lines that none reaches
 lint: setup ## Check the code's style
 	$(PYTHON_BIN) -m ruff check
 
-docs: setup ## Write the pages that are made from the code
+bench: setup ## Measure quality, index, ingest, training and serving on a small scale (under 30 minutes on 2 cores)
+	$(PYTHON_BIN) -m benchmarks
+
+bench-full: setup ## The same at full size, for benchmarks/results (hours; see benchmarks/README.md)
+	$(PYTHON_BIN) -m benchmarks --full
+
+docs: setup ## Write the pages that are made from the code, and the tables of measured figures
 	$(PYTHON_BIN) -m scripts.config_reference > docs/configuration.md
+	$(PYTHON_BIN) -m scripts.results_tables README.md benchmarks/README.md
 
 lock: setup ## Bring constraints.txt up to setup.py, moving only the versions that must move
 	$(PYTHON_BIN) -m uv pip compile setup.py --all-extras --no-annotate --quiet --output-file constraints.txt \
