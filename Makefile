@@ -15,11 +15,13 @@ demo: setup ## From a public event log to served recommendations (DEMO_USERS=n: 
 test: setup ## Run every test
 	$(PYTHON_BIN) -m pytest --numprocesses 2 --dist loadfile
 
-lint: setup ## Check the code's style
+lint: setup ## Check the code's style and types
 	$(PYTHON_BIN) -m ruff check
+	$(PYTHON_BIN) -m mypy ulim_tf serving tfx_pipeline
 
 docs: setup ## Write the pages that are made from the code
 	$(PYTHON_BIN) -m scripts.config_reference > docs/configuration.md
+	$(PYTHON_BIN) -m scripts.api_reference > docs/api.md
 
 lock: setup ## Bring constraints.txt up to setup.py, moving only the versions that must move
 	$(PYTHON_BIN) -m uv pip compile setup.py --all-extras --no-annotate --quiet --output-file constraints.txt \
