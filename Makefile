@@ -23,8 +23,9 @@ coverage: setup ## Run every test, and tell the lines that none reaches
 	$(PYTHON_BIN) -m coverage report --show-missing --skip-covered --include "serving/*" --fail-under 90
 	$(PYTHON_BIN) -m coverage report --show-missing --skip-covered --include "tfx_pipeline/*"
 
-lint: setup ## Check the code's style
+lint: setup ## Check the code's style and types
 	$(PYTHON_BIN) -m ruff check
+	$(PYTHON_BIN) -m mypy ulim_tf serving tfx_pipeline
 
 bench: setup ## Measure quality, index, ingest, training and serving on a small scale (under 30 minutes on 2 cores)
 	$(PYTHON_BIN) -m benchmarks
@@ -35,6 +36,7 @@ bench-full: setup ## The same at full size, for benchmarks/results (hours; see b
 docs: setup ## Write the pages that are made from the code, and the tables of measured figures
 	$(PYTHON_BIN) -m scripts.config_reference > docs/configuration.md
 	$(PYTHON_BIN) -m scripts.results_tables README.md benchmarks/README.md
+	$(PYTHON_BIN) -m scripts.api_reference > docs/api.md
 
 lock: setup ## Bring constraints.txt up to setup.py, moving only the versions that must move
 	$(PYTHON_BIN) -m uv pip compile setup.py --all-extras --no-annotate --quiet --output-file constraints.txt \
