@@ -32,11 +32,12 @@ class Numbering(tf.Module):
     def __init__(self, items: int, buckets: int, item_vocabulary: str, category_vocabulary: str,
                  profile_vocabulary: str | None, rare_vocabulary: str | None, transform_graph: str | None):
         super().__init__(name="numbering")
-        self._profile = self._rare = None
+        self._profile: _TransformLookup | _FileLookup | None = None
+        self._rare: tf.lookup.StaticHashTable | None = None
         if transform_graph:
             loaded = tf.saved_model.load(transform_graph)
-            self._item = _TransformLookup(loaded, features.EVENT_ITEM)
-            self._category = _TransformLookup(loaded, features.CATEGORY)
+            self._item: _TransformLookup | _FileLookup = _TransformLookup(loaded, features.EVENT_ITEM)
+            self._category: _TransformLookup | _FileLookup = _TransformLookup(loaded, features.CATEGORY)
             if profile_vocabulary:
                 self._profile = _TransformLookup(loaded, features.PROFILE)
         else:
@@ -71,7 +72,14 @@ class Numbering(tf.Module):
         return category if self._rare is None else tf.maximum(category, self._rare.lookup(ids))  # one of them is 0
 
     def profile(self, tokens: tf.Tensor) -> tf.Tensor:
-        """String [...] -> int64 [...], 0 for an unknown token."""
+        """String [...] -> int64 [...], 0 for an unknown token.
+
+        Raises:
+            ValueError: there is no vocabulary of them.
+        """
+        if self._profile is None:
+            raise ValueError("profile_vocabulary must be given for a model that reads profiles, got None. Name the "
+                             "text file that training numbered their tokens by.")
         return self._profile(tokens)
 
 

@@ -15,7 +15,7 @@ def item_categories(files: Sequence[str]) -> dict[bytes, bytes]:
     Args:
         files: gzipped TFRecord files of the split, as before Transform.
     """
-    category = {}
+    category: dict[bytes, bytes] = {}
     for record in tf.data.TFRecordDataset(list(files), "GZIP").as_numpy_iterator():
         stored = tf.train.Example.FromString(record).features.feature
         category.update(zip(stored[features.CATALOG_ITEM].bytes_list.value,

@@ -59,6 +59,8 @@ class UlimModel(MomentModel):
         profile: known tokens of users' profiles; 0 for users without.
     """
 
+    built: bool  # of the base class
+
     def __init__(self, config: settings.UlimConfig | dict[str, Any], items: int, categories: int, content: int = 0,
                  tokens: int = 0, profile: int = 0, **kwargs):
         super().__init__(**kwargs)
@@ -129,7 +131,7 @@ class UlimModel(MomentModel):
         if given != shape:
             raise ValueError(f"item_content must have shape [V + 1, P] = {shape} (None without content), got {given}. "
                              "Build the model with the content and tokens of the catalogue.")
-        if self.content:
+        if item_content is not None:
             if item_content.min() < 0 or item_content.max() > self.content:
                 raise ValueError(f"item_content must be in 0..A = 0..{self.content}, got {item_content.min()}.."
                                  f"{item_content.max()}. Number the tokens from 1; 0 is for none.")

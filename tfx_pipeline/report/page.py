@@ -34,12 +34,12 @@ def render(page: Page) -> str:
         undefined=jinja2.StrictUndefined)
     environment.filters["figure_json"] = _figure_json
     return environment.get_template("page.html.j2").render(
-        page=page, script=PLOTLY_FILE, has_charts=_has_charts(page), style=_source(environment, "style.css"),
-        draw=_source(environment, "draw.js"))
+        page=page, script=PLOTLY_FILE, has_charts=_has_charts(page), style=_source("style.css"),
+        draw=_source("draw.js"))
 
 
-def _source(environment: jinja2.Environment, name: str) -> Markup:
-    return Markup(environment.loader.get_source(environment, name)[0])
+def _source(name: str) -> Markup:
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def _has_charts(page: Page) -> bool:

@@ -75,7 +75,7 @@ class ScannSearcher(tf.Module):
                        for name, part in zip(_PARTS, parts, strict=True)]
         digest = hashlib.sha256()
         for part in parts:
-            digest.update(np.asarray(part).ravel() if part.dtype != tf.string else np.asarray(part).item())
+            digest.update(np.asarray(part).ravel().data if part.dtype != tf.string else np.asarray(part).item())
         self._name_in_process = f"{role}-{digest.hexdigest()}"
         self._when_loaded = _WhenLoaded(self._empty)
 
