@@ -17,7 +17,7 @@ class Numbering(tf.Module):
 
     Args:
         items: V.
-        buckets: B, whose numbers V + 1.. items without one of their own share.
+        buckets: O, whose numbers V + 1.. items without one of their own share.
         item_vocabulary: text file, line i (from 1) is the id of item i.
         category_vocabulary: the same for categories.
         profile_vocabulary: the same for the tokens of users' profiles; None if the model reads none.
@@ -50,7 +50,7 @@ class Numbering(tf.Module):
                 rare_vocabulary, tf.string, 0, tf.int64, 1, delimiter=features.BETWEEN_TOKENS), features.UNKNOWN)
 
     def item(self, ids: tf.Tensor) -> tf.Tensor:
-        """String [...] -> int64 [...]: 0 unknown, 1..V, V + 1..V + B."""
+        """String [...] -> int64 [...]: 0 unknown, 1..V, V + 1..V + O."""
         return self._item(ids)
 
     def category(self, ids: tf.Tensor) -> tf.Tensor:
@@ -63,7 +63,7 @@ class Numbering(tf.Module):
         Args:
             ids: string [...].
             item: int64 [...], their numbers.
-            item_category: int64 [V + B + 1], of each number; 0 for the buckets, whose items have one each.
+            item_category: int64 [V + O + 1], of each number; 0 for the buckets, whose items have one each.
 
         Returns:
             int64 [...], 0 where nothing is known of an id.
@@ -89,7 +89,7 @@ class _FileLookup(tf.Module):
     Args:
         file: an id a line.
         lines: of it.
-        buckets: B; any other id is `lines` + 1.. `lines` + B by its hash, or 0 if B is 0.
+        buckets: O; any other id is `lines` + 1.. `lines` + O by its hash, or 0 if O is 0.
     """
 
     def __init__(self, file: str, lines: int = 0, buckets: int = 0):

@@ -54,7 +54,7 @@ class Ids:
         return cls(np.concatenate([merged.code[start:][part.code] for start, part in zip(first, parts)]), merged.value)
 
     def take(self, index: np.ndarray) -> "Ids":
-        """The ids at `index` (positions or a mask), without the values that no longer occur."""
+        """The ids at `index` (positions int64 [n] or a mask bool [E]), without the values that no longer occur."""
         code = self.code[index]
         used = np.zeros(len(self.value), dtype=bool)
         used[code] = True
@@ -117,11 +117,11 @@ class Events:
         return self.at(wanted[event_type.code])
 
     def take(self, index: np.ndarray) -> "Events":
-        """The events at `index`: positions or a mask."""
+        """The events at `index` (positions int64 [n] or a mask bool [E]), without the ids that no longer occur."""
         return self._each(lambda ids: ids.take(index), index)
 
     def at(self, index: np.ndarray | slice) -> "Events":
-        """The events at `index`, as `Ids.at`."""
+        """The events at `index`, also a slice, as `Ids.at`."""
         return self._each(lambda ids: ids.at(index), index)
 
     def _each(self, of_ids: Callable[[Ids], Ids], index: np.ndarray | slice) -> "Events":
