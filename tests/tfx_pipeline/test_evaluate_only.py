@@ -81,11 +81,13 @@ def test_the_newest_servable_on_the_held_out_users_of_the_newest_run(run, workdi
 
 def test_another_version_under_other_demands(run, tmp_path):
     (tmp_path / "config.yaml").write_text(CONFIG.replace("at: 2", "at: 2, least_recall: 0.5"))
-    code, told, error, [folder] = run("--version", "3", "--config", str(tmp_path / "config.yaml"))
+    code, told, error, [folder] = run("--version", "3", "--config", str(tmp_path / "config.yaml"), "--json")
     assert code == 3 and folder.name.endswith("-of-3")
-    assert error == "not passed: Recall@2 0.4444 is less than evaluation.least_recall, 0.5\n"
-    assert "Recall@2 0.4444, at least 0.5000 demanded" in told and "not blessed" in told
+    reason = "Recall@2 0.4444 is less than evaluation.least_recall, 0.5"
+    assert error == f"[1/1] Evaluator\nnot passed: {reason}\n"
     written = json.loads((folder / "metrics.json").read_text())
+    assert json.loads(told) == {"folder": str(folder), **written}
+    assert written["reasons"] == [reason]
     assert not written["passed"] and written["metrics"]["all"]["recall@2"] == pytest.approx(4 / 9)
 
 

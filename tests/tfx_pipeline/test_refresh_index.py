@@ -1,5 +1,6 @@
 """The command on a work directory that holds what a run of the pipeline leaves there."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -147,8 +148,14 @@ def test_what_the_gate_refuses_is_not_pushed(workdir, tmp_path, capsys, monkeypa
 
     monkeypatch.setattr(validation, "validate_all", refuse)
     with only():
-        assert run(workdir, tmp_path / "products.csv", "--config", str(tmp_path / "config.yaml")) == 3
-    assert capsys.readouterr().err.endswith("not blessed: load: it does not load\nNothing was pushed.\n")
+        assert run(workdir, tmp_path / "products.csv", "--config", str(tmp_path / "config.yaml"), "--json") == 3
+    told = capsys.readouterr()
+    assert told.err.endswith("not blessed: load: it does not load\nNothing was pushed.\n")
+    result = json.loads(told.out)
+    counts = result.pop("counts")
+    assert 0 <= result.pop("minutes") < 10
+    assert result == {"servable": None, "blessed": False, "refusals": ["load: it does not load"]}
+    assert (counts["candidates"], counts["new"], counts["removed"], counts["skipped"]) == (40, 1, 1, {})
     assert asked == [({item.encode(): category.encode() for item, category in zip(*CHANGED.to_numpy().T)}, 2.5)]
     state, _, outputs = newest_record(workdir)
     assert state == "COMPLETE" and outputs.keys() == {"blessing"}
