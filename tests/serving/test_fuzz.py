@@ -34,6 +34,8 @@ from serving.server.process import wait_until_served
 from tests.serving.server_process import free_port
 from tests.serving.test_signatures import CATEGORIES, ITEM_CATEGORY, ITEMS, RESULTS, exported, history
 
+pytestmark = pytest.mark.e2e
+
 REPOSITORY = pathlib.Path(__file__).parents[2]
 REQUESTS = int(os.environ.get("ULIM_FUZZ_REQUESTS", "800"))
 MOST_ROWS = 32

@@ -7,13 +7,12 @@ from pathlib import Path
 import grpc
 import pytest
 import tensorflow as tf
-from ml_metadata.proto import metadata_store_pb2
 
 from serving.client import CategoryPrediction, Explanation, Filters, History, Recommendation, WeighedEvent
 from serving.server.process import NotServed
 from tests.serving.test_histories import example
 from tests.tfx_pipeline.explained import ANN
-from tests.tfx_pipeline.test_evaluate_only import record
+from tests.tfx_pipeline.recorded_runs import Step, record
 from tests.tfx_pipeline.test_explanation import text_of
 from tfx_pipeline import explain
 from tfx_pipeline.components.event_example_gen.component import EventExampleGen
@@ -42,9 +41,8 @@ def workdir(tmp_path_factory):
         with tf.io.TFRecordWriter(str(folder / "examples" / f"Split-{split}" / "data.gz"), "GZIP") as writer:
             for one in stored:
                 writer.write(example(**one))
-    record(folder, {"EventExampleGen": ({"examples": folder / "examples"}, {
-        "custom_config": EventExampleGen("events.csv").exec_properties["custom_config"]})},
-        metadata_store_pb2.Execution.COMPLETE)
+    record(folder, {"EventExampleGen": Step({"examples": folder / "examples"}, {
+        "custom_config": EventExampleGen("events.csv").exec_properties["custom_config"]})})
     for version in ("17", "18"):
         (folder / "serving" / "ulim" / version).mkdir(parents=True)
         (folder / "serving" / "ulim" / version / "saved_model.pb").touch()

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tf_keras as keras
 from tfx.dsl.io import fileio
-from tfx.types import Artifact, standard_artifacts
+from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
 from tests.serving.servables import only
@@ -33,46 +33,42 @@ IDS = {"item_id": ["tea é", "0", " rum ", *(f"item {one}" for one in range(4, I
        "content": ["brand=a\tb", "brand=c"], "profile": ["age=45-54"]}
 
 
-@pytest.fixture
-def inputs(tmp_path):
-    """A model, and the artifacts that hold it and its vocabularies."""
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple[UlimModel, Path]:
+    """The model that went in, and the folder of what it was read from and of the servable."""
+    folder = tmp_path_factory.mktemp("built")
     keras.utils.set_random_seed(3)
     model = UlimModel(CONFIG, ITEMS, CATEGORIES, content=2, tokens=1, profile=1)
     model.set_catalog(item_categories(ITEMS, CATEGORIES), np.full([ITEMS + 1, 1], 2))
-    (tmp_path / "model" / "Format-Serving").mkdir(parents=True)
-    model.save(tmp_path / "model" / "Format-Serving" / "model.keras")
+    (folder / "model" / "Format-Serving").mkdir(parents=True)
+    model.save(folder / "model" / "Format-Serving" / "model.keras")
     item, category, content, profile = ([one.encode() for one in ids] for ids in IDS.values())
-    transform_runs.transform(tmp_path, [transform_runs.row(
+    transform_runs.transform(folder, [transform_runs.row(
         catalog_item_id=item, catalog_category_id=category * (ITEMS // CATEGORIES), catalog_content=content,
         catalog_content_length=[1, 1, *[0] * (ITEMS - 2)], profile=profile)])
-    artifacts = {"model": standard_artifacts.Model(), "transform_graph": standard_artifacts.TransformGraph()}
-    for artifact, folder in zip(artifacts.values(), ("model", "transform")):
-        artifact.uri = str(tmp_path / folder)
-    return model, artifacts
+    build(str(folder))
+    return model, folder
 
 
-@pytest.fixture
-def built(inputs, tmp_path):
-    """The model that went in, and the folder that came out."""
-    model, artifacts = inputs
-    return model, Path(build(artifacts, str(tmp_path / "servable")))
-
-
-def build(artifacts: dict[str, Artifact], servable: str) -> str:
-    made = standard_artifacts.Model()
-    made.uri = servable
+def build(folder: str) -> None:
+    """Makes <folder>/servable of <folder>/model and <folder>/transform."""
+    artifacts = {"model": standard_artifacts.Model(), "transform_graph": standard_artifacts.TransformGraph(),
+                 "servable": standard_artifacts.Model()}
+    for artifact, name in zip(artifacts.values(), ("model", "transform", "servable")):
+        artifact.uri = f"{folder}/{name}"
+    servable = artifacts.pop("servable")
     with only():
-        Executor().Do({name: [one] for name, one in artifacts.items()}, {"servable": [made]},
+        Executor().Do({name: [one] for name, one in artifacts.items()}, {"servable": [servable]},
                       {SERVABLES: json.dumps(["ulim"])})
-    return servable
 
 
 def test_model_and_vocabularies_are_kept_beside_the_servable_and_read_back_equal(built):
-    model, artifact = built
+    model, folder = built
+    artifact = folder / "servable"
     assert (artifact / "Format-Serving" / "saved_model.pb").is_file()
     assert {file.name for file in (artifact / "trained").iterdir()} == {"model.keras", *IDS}
     found = trained.read(str(artifact / "Format-Serving"))
-    numbered = tft.TFTransformOutput(str(artifact.parent / "transform"))
+    numbered = tft.TFTransformOutput(str(folder / "transform"))
     for name, ids in IDS.items():
         assert found.vocabularies[name] == numbered.vocabulary_by_name(name)
         assert sorted(found.vocabularies[name]) == sorted(one.encode() for one in ids)
@@ -83,29 +79,28 @@ def test_model_and_vocabularies_are_kept_beside_the_servable_and_read_back_equal
 
 
 def test_what_the_index_finds_is_kept_too(built):
-    _, artifact = built
+    artifact = built[1] / "servable"
     facts = index_facts.read(artifact)
     assert (facts.items, facts.categories) == (ITEMS, CATEGORIES)
     assert facts.bytes == sum(file.stat().st_size for file in (artifact / "Format-Serving").rglob("*")
                               if file.is_file())
 
 
-def test_an_object_store_gets_the_same(built, inputs, tmp_path, monkeypatch):
+def test_an_object_store_gets_the_same(built, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = in_memory.register(monkeypatch)
-    _, local = built
-    _, artifacts = inputs
-    for name, artifact in artifacts.items():
-        io_utils.copy_dir(artifact.uri, f"{store}/{name}")
-        artifact.uri = f"{store}/{name}"
-    remote = build(artifacts, f"{store}/servable")
-    found = {path.removeprefix(remote) for path in files(remote)}
-    assert found == {path.removeprefix(str(local)) for path in files(str(local))}
+    _, folder = built
+    for name in ("model", "transform"):
+        io_utils.copy_dir(str(folder / name), f"{store}/{name}")
+    before = set(folder.rglob("*"))
+    build(store)
+    local, remote = f"{folder}/servable", f"{store}/servable"
+    assert {path.removeprefix(remote) for path in files(remote)} == {
+        path.removeprefix(local) for path in files(local)}
     with tf.io.gfile.GFile(f"{remote}/{index_facts.FILE}") as file:
-        assert json.load(file)["recall_in_category"] == index_facts.read(local).recall_in_category
-    assert trained.read(f"{remote}/Format-Serving").vocabularies == trained.read(
-        str(local / "Format-Serving")).vocabularies
-    assert {path.name for path in tmp_path.iterdir()} == {"model", "transform", "temporary", "servable"}
+        assert json.load(file)["recall_in_category"] == index_facts.read(Path(local)).recall_in_category
+    assert trained.read(f"{remote}/Format-Serving").vocabularies == trained.read(f"{local}/Format-Serving").vocabularies
+    assert set(folder.rglob("*")) == before and list(tmp_path.iterdir()) == []
 
 
 def files(folder: str) -> list[str]:

@@ -10,6 +10,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from tests.serving import in_process
+from tests.serving.servables import only
 from tests.tfx_pipeline.recorded_runs import CACHED, COMPLETE, FAILED, Step, record
 from tests.ulim_tf.examples import item_categories
 from tfx_pipeline import refresh_index
@@ -146,7 +147,8 @@ def test_what_the_gate_refuses_is_not_pushed(workdir, tmp_path, capsys, monkeypa
         return validation.Validation([validation.Check("load", 0.5, ["it does not load"], "")])
 
     monkeypatch.setattr(validation, "validate_all", refuse)
-    assert run(workdir, tmp_path / "products.csv", "--config", str(tmp_path / "config.yaml"), "--json") == 3
+    with only():
+        assert run(workdir, tmp_path / "products.csv", "--config", str(tmp_path / "config.yaml"), "--json") == 3
     told = capsys.readouterr()
     assert told.err.endswith("not blessed: load: it does not load\nNothing was pushed.\n")
     result = json.loads(told.out)

@@ -26,6 +26,8 @@ from tfx_pipeline.config import IngestConfig
 
 import tensorflow as tf  # isort: skip  after tfx_pipeline, which selects Keras 2
 
+pytestmark = pytest.mark.e2e
+
 ROOT = Path(__file__).resolve().parents[2]
 DAY = 86400
 SPLITS = ("train", "eval", "catalog")

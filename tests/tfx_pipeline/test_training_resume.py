@@ -50,6 +50,7 @@ def kill_after_the_first_checkpoint(folder: Path, step: Path) -> None:
     assert "step 60 of 60" not in told and not (step / "model").exists()
 
 
+@pytest.mark.e2e
 def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path, capsys):
     inputs = write_inputs(tmp_path / "inputs")
     run(inputs, tmp_path / "whole")

@@ -45,6 +45,7 @@ def _workers(inputs: Path, step: Path) -> tuple[list[int], list[str]]:
     return [worker.returncode for worker in workers], told
 
 
+@pytest.mark.e2e
 def test_two_workers_train_one_model(tmp_path):
     write_inputs(tmp_path / "inputs")
     step = tmp_path / "Trainer"
