@@ -76,8 +76,8 @@ def _decoded(of_item: dict[bytes, bytes]) -> dict[str, str]:
 
 def _demo() -> Path:
     if not (flags.DEMO / METADATA_FILE).is_file():
-        raise ValueError(f"--workdir must be given: without it, {flags.DEMO} is looked into, where there is no run. Name "
-                         "the one of a finished `python -m tfx_pipeline.run_local`, or run `make demo`.")
+        raise ValueError(f"--workdir must be given: without it, {flags.DEMO} is looked into, where there is no run. "
+                         "Name the one of a finished `python -m tfx_pipeline.run_local`, or run `make demo`.")
     return flags.DEMO
 
 
