@@ -16,7 +16,8 @@ What a program may import, with the first paragraph of each docstring; `help(nam
 errors. What is not listed here may change without notice. Made from the code by `make docs`; edit the docstrings.
 
 Axes: B batch · L long history · S short history · M same-category subsequence · N distinct categories in a history ·
-K predicted categories · C all categories · V all items · D width · T targets of a moment · R candidates returned.
+K predicted categories · C all categories · V all items · D width · T targets of a moment · R candidates returned ·
+U users · O buckets of items without a row · A content tokens · P most tokens of an item or a user.
 """
 
 

@@ -87,10 +87,12 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
     with (recorded(metadata_connection(workdir), read, {"catalog": os.path.abspath(catalog)}) as made,
           tempfile.TemporaryDirectory(prefix=".refresh-", dir=workdir) as folder):
         folders = {name: f"{folder}/{name}" for name in config.serving.servables}
+        item, category, content, profile = (vocabularies.vocabulary_file_by_name(name) for name in (
+            features.ITEM_VOCABULARY, features.CATEGORY_VOCABULARY, features.CONTENT_VOCABULARY,
+            features.PROFILE_VOCABULARY))
         report = refresh_servables(
-            model, Vocabularies(*(vocabularies.vocabulary_file_by_name(name) for name in (
-                features.ITEM_VOCABULARY, features.CATEGORY_VOCABULARY, features.CONTENT_VOCABULARY,
-                features.PROFILE_VOCABULARY)), rare_items.rare_vocabulary(vocabularies)), rows, folders, progress,
+            model, Vocabularies(item, category, content, profile, rare_items.rare_vocabulary(vocabularies)), rows,
+            folders, progress,
             warmup.choose(user.history for user in read_users(held_out, model.settings.features)))
         found = validation.validate_all(folders, model.settings.features,
                                         dict(zip(rows.item_id, rows.category_id)).items, config.serving, progress)
@@ -118,21 +120,21 @@ def _read(catalog: str, columns: Mapping[str, str], model: UlimModel, rejected_f
     source = reading.find(reading.CATALOG, os.path.abspath(catalog), columns, model.settings.features.item_content)
     parts, rejected = [], []
     for file in source.files:
-        for rows, malformed in reading.read_catalog(file, source.columns, source.describing):
-            parts.append(Catalog(rows.item_id.decode(), rows.category_id.decode(), rows.content.decode()))
+        for found, malformed in reading.read_catalog(file, source.columns, source.describing):
+            parts.append(Catalog(found.item_id.decode(), found.category_id.decode(), found.content.decode()))
             rejected += malformed
     rows = Catalog(*map(np.concatenate, zip(*parts))) if parts else Catalog(*(np.zeros(0, object) for _ in range(3)))
     read = len(rows.item_id) + len(rejected)
     rejected_file.unlink(missing_ok=True)
     if rejected:
         _write_rejected(rejected, rejected_file)
-        found = (f"{len(rejected):,} of {read:,} rows of --catalog {catalog} are malformed: {_counted(rejected)}. The "
-                 f"first is row {rejected[0].row} of {rejected[0].file}: {rejected[0].raw}. All are listed in "
-                 f"{rejected_file}")
+        told = (f"{len(rejected):,} of {read:,} rows of --catalog {catalog} are malformed: {_counted(rejected)}. The "
+                f"first is row {rejected[0].row} of {rejected[0].file}: {rejected[0].raw}. All are listed in "
+                f"{rejected_file}")
         if len(rejected) > most * read:
-            raise ValueError(f"{found}. At most {most:.0%} may be. Correct them, map the right columns with "
+            raise ValueError(f"{told}. At most {most:.0%} may be. Correct them, map the right columns with "
                              "--columns, or raise ingest.max_rejected_share.")
-        print(found, flush=True)
+        print(told, flush=True)
     return rows if model.content else rows._replace(content=None)
 
 

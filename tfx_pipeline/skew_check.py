@@ -72,7 +72,10 @@ def count(histories: Iterable[History], category_of: Mapping[bytes, bytes]) -> S
         histories: as they were sent.
         category_of: item id -> category id, of the items that training knew.
     """
-    categories, lengths, days, ages = Counter(), Counter(), Counter(), Counter()
+    categories: Counter[str] = Counter()
+    lengths: Counter[int] = Counter()
+    days: Counter[int] = Counter()
+    ages: Counter[int] = Counter()
     unknown = 0
     for history in histories:
         if not history.item_ids:

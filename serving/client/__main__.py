@@ -120,8 +120,8 @@ def _profile(mapping: str) -> dict[str, str]:
 
 def _read_history(file: str, user: str | None, columns: Mapping[str, str]) -> History:
     events: dict[str, list[tuple[str, int, str]]] = {}
-    for user_id, *event in _read_events(file, columns):
-        events.setdefault(user_id, []).append(event)
+    for user_id, item_id, seconds, event_type in _read_events(file, columns):
+        events.setdefault(user_id, []).append((item_id, seconds, event_type))
     if not events:
         raise _UserError(f"{file} has no events")
     if user is None and len(events) > 1:

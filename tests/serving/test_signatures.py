@@ -87,6 +87,8 @@ def test_profiles_are_inputs_where_they_are_read(tmp_path):
     files = [*write_vocabularies(tmp_path, ITEMS, CATEGORIES), str(tmp_path / "1")]
     with pytest.raises(ValueError, match="has 40 lines, but the model knows 3 profile tokens"):
         export_servable(model, *files, files[0])
+    with pytest.raises(ValueError, match="vocabulary of profile tokens must be given for a model that reads them, got"):
+        export_servable(model, *files)
     with only("predict_category"):
         export_servable(model, *files, str(tmp_path / "profile"))
     servable = tf.saved_model.load(str(tmp_path / "1"))
