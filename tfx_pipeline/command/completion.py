@@ -31,8 +31,8 @@ def command(args: argparse.Namespace) -> int:
         added = commands.add_parser(one.name, parents=[one.parser()], add_help=False, help=one.line)
         for action in added._actions:
             if action.metavar == "DIR":
-                action.complete = shtab.DIRECTORY
+                action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # shtab looks for it
             elif str(action.metavar).startswith("FILE"):
-                action.complete = shtab.FILE
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
     print(shtab.complete(whole, args.shell))
     return 0
