@@ -202,9 +202,10 @@ def _read_part(part: Part, source: Source, with_types: bool, now: int) -> Iterat
     batches: Iterator[tuple[Events | CatalogRows | UserRows, list[Rejected]]]
     if source.kind == reading.EVENTS:
         batches = reading.read_events(part, source.columns, with_types, now)
+    elif source.kind == reading.CATALOG:
+        batches = reading.read_catalog(part, source.columns, source.describing)
     else:
-        read = reading.read_catalog if source.kind == reading.CATALOG else reading.read_users
-        batches = read(part, source.columns, source.describing)
+        batches = reading.read_users(part, source.columns, source.describing)
     rows_of_part = 0
     for number, (rows, rejected) in enumerate(batches):
         good = len((rows.user_id if isinstance(rows, UserRows) else rows.item_id).code)

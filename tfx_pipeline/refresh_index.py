@@ -11,6 +11,7 @@ import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before Ten
 
 import argparse
 import csv
+import json
 import os
 import sys
 import tempfile
@@ -29,7 +30,7 @@ from tfx.utils import path_utils
 from serving import warmup
 from serving.histories import read_users
 from serving.refresh import Catalog, Refreshed, Vocabularies, refresh_servables
-from tfx_pipeline import rare_items, reading
+from tfx_pipeline import flags, rare_items, reading
 from tfx_pipeline.beam_transforms import REJECTED_HEADER
 from tfx_pipeline.components.pusher.versions import base_of, push
 from tfx_pipeline.components.servable_validator import validation
@@ -40,15 +41,12 @@ from tfx_pipeline.refresh_record import recorded
 from tfx_pipeline.run_local import metadata_connection, parse_columns
 from tfx_pipeline.trained import MODEL_FILE
 from tfx_pipeline.workdir import check_there, newest_run
+from ulim_tf import command_line, features
 from ulim_tf import config as settings
-from ulim_tf import features
 from ulim_tf.model import UlimModel
 
 _NAMED = 5
 _REJECTED = "rejected/refresh.csv"
-_EXAMPLE = """example:
-  python -m tfx_pipeline.refresh_index --workdir runs/shop --catalog new_products.csv --columns item_id=product_id
-"""
 
 
 class Done(NamedTuple):
@@ -191,37 +189,38 @@ def told(report: Refreshed) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """`command`, of a command line."""
+    return command(flags.refresh_index().parse_args(argv))
+
+
+def command(args: argparse.Namespace) -> int:
     """The command; returns its exit code: 0 pushed, 1 the check of the weights failed, 2 an argument is wrong, 3 the
     gate refused the servable."""
-    parser = argparse.ArgumentParser("python -m tfx_pipeline.refresh_index", description=__doc__.split("\n")[0],
-                                     epilog=_EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="of a finished run of run_local")
-    parser.add_argument("--catalog", required=True, metavar="FILE_OR_GLOB",
-                        help="everything on offer: item_id, category_id and the columns of features.item_content; "
-                             "CSV(.gz), Parquet or TFRecord")
-    parser.add_argument("--columns", default="", metavar="STANDARD=NAME,...",
-                        help="how the catalogue calls the standard columns")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of settings; ingest and serving count")
-    args = parser.parse_args(argv)
     start = time.monotonic()
 
     def progress(what: str) -> None:
         print(f"[{time.monotonic() - start:5.0f} s] {what}", flush=True)
 
     try:
-        config = settings.load(PipelineConfig, args.config) if args.config else PipelineConfig()
-        version, report, found = refresh(workdir=args.workdir, catalog=args.catalog,
-                                         columns=parse_columns(args.columns), config=config, progress=progress)
+        with command_line.nothing_on_stdout(args.json):
+            config = settings.load(PipelineConfig, args.config) if args.config else PipelineConfig()
+            version, report, found = refresh(workdir=args.workdir, catalog=args.catalog,
+                                             columns=parse_columns(args.columns), config=config, progress=progress)
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}\nNothing was pushed.", file=sys.stderr)
-        return 1 if isinstance(error, RuntimeError) else 2
-    print(told(report))
+        code = 1 if isinstance(error, RuntimeError) else 2
+        return command_line.fail(f"{error}\nNothing was pushed.", code, args.json)
+    if args.json:
+        print(json.dumps({"servable": version and str(version), "blessed": found.blessed, "refusals": found.faults(),
+                          "minutes": round((time.monotonic() - start) / 60, 2), "counts": report._asdict()}))
+    else:
+        print(told(report))
     if not version:
         print("\n".join(f"not blessed: {fault}" for fault in found.faults()) + "\nNothing was pushed.", file=sys.stderr)
         return 3
-    progress(f"pushed {version}")
+    if not args.json:
+        progress(f"pushed {version}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.interruptible(main))

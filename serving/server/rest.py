@@ -175,11 +175,13 @@ class _Predict(_Handler):
 
     def _classify(self, name: str, version: str | None, label: str | None) -> dict[str, Any]:
         request = json_tensors.parse_object(self.request.body)
-        unoffered.classify(self.manager, _spec(name, version, label, request.get("signature_name", "")))
+        unoffered.single_inference(self.manager, _spec(name, version, label, request.get("signature_name", "")),
+                                   "Classify")
 
     def _regress(self, name: str, version: str | None, label: str | None) -> dict[str, Any]:
         request = json_tensors.parse_object(self.request.body)
-        unoffered.regress(self.manager, _spec(name, version, label, request.get("signature_name", "")))
+        unoffered.single_inference(self.manager, _spec(name, version, label, request.get("signature_name", "")),
+                                   "Regress")
 
 
 class _MetricsPage(_Handler):
