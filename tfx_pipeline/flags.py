@@ -11,6 +11,7 @@ from pathlib import Path
 BEAM_FLAG = "--beam_pipeline_args"
 
 HOUSEHOLDS = 2469  # of Complete Journey
+DEMO = Path(".demo/all")  # where the demo of all of them works
 _BEAM_HELP = ("flags of Beam for every Beam step, as one shell-quoted string of --flag or --flag=value, for example "
               f'{BEAM_FLAG}="--direct_running_mode=multi_processing --direct_num_workers=2"; docs/scaling.md has more')
 
@@ -115,6 +116,22 @@ def skew() -> argparse.ArgumentParser:
     parser.add_argument("--requests", required=True, metavar="FILE_OR_GLOB", help="TFRecord files of PredictionLog")
     _add_workdir(parser)
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of settings; data_gate counts")
+    return parser
+
+
+def explain() -> argparse.ArgumentParser:
+    """Of `tfx_pipeline.explain`."""
+    parser = _parser("explain", "Why a user is recommended what they are: one HTML page that needs no network.", """
+  %(prog)s --workdir runs/shop --user 1425
+  %(prog)s --workdir runs/shop --user 1425 --version 1767225600 --output 1425.html""")
+    parser.add_argument("--user", required=True, metavar="ID", help="user_id in the log")
+    parser.add_argument("--workdir", type=Path, metavar="DIR",
+                        help=f"of a finished run of run_local; required, unless the demo left one in {DEMO}")
+    parser.add_argument("--output", type=Path, metavar="FILE",
+                        help="the page to write, or to replace; DIR/explanations/ID.html if absent")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--version", type=int, metavar="N", help="pushed version to ask; the newest if absent")
+    which.add_argument("--servable", type=Path, metavar="DIR", help="folder to ask, of one that was not pushed")
     return parser
 
 

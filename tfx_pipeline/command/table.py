@@ -43,6 +43,8 @@ COMMANDS = {one.name: one for one in (
             "tfx_pipeline.rollback", "tfx_pipeline.flags:rollback", "pipeline"),
     Command("batch", "recommendations for all users into Parquet",
             "tfx_pipeline.batch_inference", "tfx_pipeline.flags:batch", "pipeline"),
+    Command("explain", "a page on why a user is recommended what they are",
+            "tfx_pipeline.explain", "tfx_pipeline.flags:explain", "pipeline"),
     Command("skew", "compare what clients asked with what was trained on",
             "tfx_pipeline.skew_check", "tfx_pipeline.flags:skew", "pipeline"),
     Command("serve", "serve versions over gRPC and REST", "serving.server.__main__", "serving.server.flags:parser",
