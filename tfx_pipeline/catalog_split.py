@@ -15,9 +15,17 @@ def item_categories(files: Sequence[str]) -> dict[bytes, bytes]:
     Args:
         files: gzipped TFRecord files of the split, as before Transform.
     """
-    category = {}
+    return _by_item(files, features.CATALOG_CATEGORY)
+
+
+def item_titles(files: Sequence[str]) -> dict[bytes, bytes]:
+    """Item id -> what people call it, empty where the catalogue does not say; `files` as of `item_categories`."""
+    return _by_item(files, features.CATALOG_TITLE)
+
+
+def _by_item(files: Sequence[str], feature: str) -> dict[bytes, bytes]:
+    values: dict[bytes, bytes] = {}
     for record in tf.data.TFRecordDataset(list(files), "GZIP").as_numpy_iterator():
         stored = tf.train.Example.FromString(record).features.feature
-        category.update(zip(stored[features.CATALOG_ITEM].bytes_list.value,
-                            stored[features.CATALOG_CATEGORY].bytes_list.value))
-    return category
+        values.update(zip(stored[features.CATALOG_ITEM].bytes_list.value, stored[feature].bytes_list.value))
+    return values
