@@ -110,9 +110,13 @@ def test_a_command_takes_its_flags(words, parse_only, monkeypatch, capsys):
     main = importlib.import_module(module).main
     monkeypatch.setattr(sys, "argv", [module, *flags])
     if flags:
-        with pytest.raises((Parsed, SystemExit)) as stopped:
-            main()
-        assert stopped.type is Parsed or stopped.value.code == 0, capsys.readouterr().err
+        try:
+            ended = main()
+        except Parsed:
+            ended = 0
+        except SystemExit as stopped:  # after --help, or where a flag is wrong
+            ended = stopped.code
+        assert ended == 0, capsys.readouterr().err
 
 
 def recipe(target: str) -> list[list[str]]:
