@@ -2,9 +2,11 @@
 
     python -m benchmarks.index                                        every size and the plot, on one core
     python -m benchmarks.index --items 200000 --categories 1000       one size
+    python -m benchmarks.index --quick --json FILE                    the smallest two, and a plot of them
 
 The catalogue is invented (`benchmarks/ann/catalog.py`). Every method runs in this process on one core with one thread;
-methods take turns, and times are medians over the turns. Fields of a row:
+methods take turns, and times are medians over the turns. What made the rows (machine, versions, seeds) is written to
+NAME_runs.json beside NAME.json. Fields of a row:
 
     table, queries          "search 10", "search 100": a call answers a batch of users, 10 or 100 pairs of vector and
                             category each; "one user": the 10 pairs of one user after the other, by ULIM inside one
@@ -40,8 +42,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import machine
 from benchmarks.ann import cost, plot
-from benchmarks.ann.catalog import DIMENSIONS, DRAWS, Catalog, invented, near_items, questions
+from benchmarks.ann.catalog import DIMENSIONS, DRAWS, SEEDS, Catalog, invented, near_items, questions
 from benchmarks.ann.index import CategoryIndex, PoolIndex, Search, ServedIndex
 from benchmarks.ann.methods import (
     BLOCKED,
@@ -61,6 +64,8 @@ Row = dict[str, Any]
 RESULTS = Path(__file__).parent / "results" / "index.json"
 SIZES = ((200_000, 1_000), (1_000_000, 10_000))
 SWEPT = ((50_000, 1_000), (1_000_000, 1_000), (1_000_000, 100))  # with SIZES: V at C = 1,000, and C at V = 1,000,000
+
+_PACKAGES = ("scann", "tensorflow", "faiss-cpu", "hnswlib", "numpy")
 
 LEAST_TO_IVF_FLAT = 1.5
 LEAST_TO_IVF_SQ8 = 2.0
@@ -266,18 +271,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, help="V, with --categories: one size instead of all")
     parser.add_argument("--categories", type=int, help="C")
+    parser.add_argument("--quick", action="store_true",
+                        help=f"V = {SIZES[0][0]:,} and {SWEPT[0][0]:,} only, C = {SIZES[0][1]:,}")
     parser.add_argument("--json", type=Path, default=RESULTS, help="file to write the rows to")
     given = parser.parse_args(arguments)
     if (given.items is None) != (given.categories is None):
         parser.error("--items and --categories go together")
+    if given.quick and given.items is not None:
+        parser.error("--quick has sizes of its own, without --items")
 
     cost.use_one_core()
-    sizes = SIZES if given.items is None else ((given.items, given.categories),)
+    if given.items is None:
+        sizes, swept = (SIZES[:1], SWEPT[:1]) if given.quick else (SIZES, SWEPT)
+    else:
+        sizes, swept = ((given.items, given.categories),), ()
     rows: list[Row] = []
     start, own_start = time.perf_counter(), time.process_time()
-    for items, categories in (*sizes, *(SWEPT if given.items is None else ())):
+    for items, categories in (*sizes, *swept):
         rows += measure(items, categories, full=(items, categories) in sizes)
         given.json.write_text(json.dumps(rows, indent=1) + "\n")
+    machine.write_run(given.json, machine.made_by(_PACKAGES, SEEDS))
     if given.items is None:
         plot.draw(rows, SEARCH_10.name, given.json.with_suffix(".png"))
     share = (time.process_time() - own_start) / (time.perf_counter() - start)

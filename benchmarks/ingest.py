@@ -1,6 +1,7 @@
 """What reading a log and grouping it by user costs: the pipeline's ingest beside pandas and Polars.
 
     python -m benchmarks.ingest --json FILE                                     all rows: some 20 minutes on 2 cores
+    python -m benchmarks.ingest --json FILE --quick                             those of the shortest Parquet log
     python -m benchmarks.ingest --json FILE --events 1000000 --method pandas    some; others in the file stay
 
 The log is invented (`benchmarks/ingesting/invented.py`): real histories of Complete Journey, drawn with replacement.
@@ -22,10 +23,8 @@ row:
 """
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import machine
 from benchmarks.ingesting import invented, plot, watched
 
 Row = dict[str, Any]
@@ -114,7 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, choices=sorted({case.workers for case in CASES}),
                         help="only rows of so many workers")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--quick", action="store_true",
+                        help=f"as --format {CASES[0].format} --events {CASES[0].events}")
     given = parser.parse_args(arguments)
+    if given.quick:
+        given.format, given.events = CASES[0].format, CASES[0].events
 
     rows = {}
     if given.json.exists():
@@ -125,23 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print("  ".join(f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value}"
                             for name, value in rows[case].items() if name != "processes_mib"), flush=True)
             found = [rows[case] for case in CASES if case in rows]
-            given.json.write_text(json.dumps(
-                {"machine": machine(), "versions": versions(), "seed": SEED, "rows": found}, indent=1) + "\n")
+            given.json.write_text(json.dumps(machine.made_by(_PACKAGES, SEED) | {"rows": found}, indent=1) + "\n")
     plot.draw(found, given.json.with_suffix(".png"))
     for goal, value, side, bound in goals(found):
         met = value >= bound if side == "at least" else value <= bound
         print(f"{'met   ' if met else 'MISSED'}  {goal}: {value:,.4g}, {side} {bound:,}")
-
-
-def machine() -> dict[str, Any]:
-    """What the rows were measured on."""
-    return {"cpus": os.cpu_count(), "processor": platform.processor() or platform.machine(),
-            "system": platform.platform()}
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of what the methods are made of."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 if __name__ == "__main__":

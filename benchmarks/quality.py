@@ -7,19 +7,16 @@ The log is cut at its last event - 28 days (test) or - 56 days (validation); eac
 to be found among all items. A trained model stops at its best Recall@100 on the validation split, and is trained anew
 for as many steps on the test split, which is scored once; ablations have the validation split only, and no slices.
 
-Figures are merged into quality.json, a list of rows, and what made them (date, versions, seed, steps, scores while
-training) into quality_runs.json: a model that was not asked for keeps its own. `--peers` adds the models of other
-libraries, each of which gets a virtual environment (3.5 GB in all) and up to five minutes of training on one core for
-each split.
+Figures are merged into quality.json, a list of rows, and what made them (date, command, machine, versions, seed, steps,
+scores while training) into quality_runs.json: a model that was not asked for keeps its own. `--peers` adds the models
+of other libraries, each of which gets a virtual environment (3.5 GB in all) and up to five minutes of training on one
+core for each split.
 """
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
 import argparse
-import datetime
-import importlib.metadata
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -28,7 +25,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import plots, ulim
+from benchmarks import machine, plots, ulim
 from benchmarks.baselines import counts, neural_candidate
 from benchmarks.candidate import Candidate, CategoryPredictor
 from benchmarks.peers.peer import Peer, peers
@@ -86,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if split == "validation":
                 steps[model.name] = run["steps"]
             _merge(directory, model.name, split, run, rows)
-    plots.draw(_read(directory / ROWS_FILE), _read(directory / RUNS_FILE), directory)
+    plots.draw(machine.read(directory / ROWS_FILE), machine.read(directory / RUNS_FILE), directory)
     print(f"\n{directory / ROWS_FILE} and its plots are written")
 
 
@@ -123,11 +120,11 @@ def _measure(model: Candidate, split: str, log: EventLog, held: HeldOut, steps: 
     _print_rows(rows)
     print(f"    trained {trained.minutes:.1f} minutes to the best score, {time.monotonic() - start:.0f} s in all",
           flush=True)
+    made = machine.made_by(_VERSIONS, options.seed)
     run = {
-        "dataset": options.dataset, "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "versions": model.versions if isinstance(model, Peer) else {
-            name: importlib.metadata.version(name) for name in _VERSIONS},
-        "cpus": os.cpu_count(), "seed": options.seed, "quick": options.quick, "steps": trained.steps,
+        "dataset": options.dataset, "date": made["made"], "command": made["command"],
+        "versions": model.versions if isinstance(model, Peer) else made["versions"], "machine": made["machine"],
+        "cpus": made["machine"]["cpus"], "seed": options.seed, "quick": options.quick, "steps": trained.steps,
         "train_minutes": round(trained.minutes, 2),
         "validation_history": [list(point) for point in trained.history],
         "users_without_history": held.without_history, "users_with_unseen_items_only": held.without_target,
@@ -145,12 +142,8 @@ def _print_rows(rows: Sequence[evaluate.Row]) -> None:
                     f"@{row.at} {row.value:.4f} [{row.low:.3f}, {row.high:.3f}]" for row in found), flush=True)
 
 
-def _read(file: Path) -> list[dict[str, Any]]:
-    return json.loads(file.read_text()) if file.exists() else []
-
-
 def _known_steps(directory: Path) -> dict[str, int]:
-    return {run["model"]: run["steps"] for run in _read(directory / RUNS_FILE) if run["split"] == "validation"}
+    return {run["model"]: run["steps"] for run in machine.read(directory / RUNS_FILE) if run["split"] == "validation"}
 
 
 def _merge(directory: Path, model: str, split: str, run: dict[str, Any], rows: Sequence[evaluate.Row]) -> None:
@@ -159,7 +152,7 @@ def _merge(directory: Path, model: str, split: str, run: dict[str, Any], rows: S
     figures = [{**key, **row._asdict(), **{name: round(getattr(row, name), 5) for name in ("value", "low", "high")},
                 "train_minutes": run["train_minutes"]} for row in rows]
     for name, new in ((RUNS_FILE, [{**key, **run}]), (ROWS_FILE, figures)):
-        kept = [one for one in _read(directory / name) if {"model": one["model"], "split": one["split"]} != key]
+        kept = [one for one in machine.read(directory / name) if {"model": one["model"], "split": one["split"]} != key]
         lines = ",\n".join(json.dumps(one) for one in [*kept, *new])
         written = directory / f"{name}.part"
         written.write_text(f"[\n{lines}\n]\n")

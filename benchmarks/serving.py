@@ -2,12 +2,13 @@
 
     python -m benchmarks.serving --json serving.json                    every scenario, on 2 cores
     python -m benchmarks.serving --json serving.json --scenario NAME    one of them; the file keeps the others' rows
+    python -m benchmarks.serving --json serving.json --quick            two of them: K = 10 and the two towers
 
 Servables are made once and kept in .bench/serving (`benchmarks/served/servables.py`). Every scenario's graph and server
 are measured in fresh processes. "graph" calls a session, as the embedded server loads it, with arrays; one call after
 the other. "grpc" asks the embedded server with the stock stub and ready-made requests; clients are threads of one other
 process, each of which asks again as soon as it has its answer, and what that process takes of the same cores counts.
-Fields of a row:
+What made a scenario's rows (machine, versions, seed) is written to NAME_runs.json beside NAME.json. Fields of a row:
 
     scenario                  ULIM with K searched categories, or TFRS's two towers with its ScaNN layer, which read the
                               newest 100 events; "batched": the server merges requests (--enable_batching)
@@ -35,6 +36,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from benchmarks import machine
 from benchmarks.baselines.sequence_model import EVENTS
 from benchmarks.served import in_graph, over_grpc, parts, plot, requests, servables
 from benchmarks.served.servables import Servable
@@ -76,6 +78,9 @@ SCENARIOS = {
     "real_ulim_200": (_ulim(200), Servable(**REAL, searched=200), ()),
     "real_two_towers": (TWO_TOWERS, Servable(**REAL, searched=0), ()),
 }
+QUICK = ("ulim_10", "two_towers")
+
+_PACKAGES = ("tensorflow", "tf-keras", "scann", "tensorflow-serving-api", "grpcio", "numpy")
 
 
 def measure(name: str, servable: Servable, flags: Sequence[str], cache: Path, calls: int = _CALLS,
@@ -182,11 +187,14 @@ def goals(rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True, help="file to write the rows to")
-    parser.add_argument("--scenario", choices=SCENARIOS, help="one scenario; all by default")
+    wanted = parser.add_mutually_exclusive_group()
+    wanted.add_argument("--scenario", choices=SCENARIOS, help="one scenario; all by default")
+    wanted.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK)} only")
     given = parser.parse_args(arguments)
 
-    rows: list[Row] = json.loads(given.json.read_text()) if given.scenario and given.json.exists() else []
-    for name, servable, flags in SCENARIOS.values() if not given.scenario else [SCENARIOS[given.scenario]]:
+    rows: list[Row] = machine.read(given.json) if given.scenario else []
+    scenarios = [given.scenario] if given.scenario else QUICK if given.quick else SCENARIOS
+    for name, servable, flags in (SCENARIOS[scenario] for scenario in scenarios):
         measured = measure(name, servable, flags, CACHE)
         again = {(name, measured[0]["items"])}
         rows = [row for row in rows if (row["scenario"], row["items"]) not in again] + measured
@@ -196,6 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if "parts_ms" in row:
                 print("    " + "  ".join(f"{part} {value:.2f}" for part, value in row["parts_ms"].items()), flush=True)
         given.json.write_text(json.dumps(rows, indent=1) + "\n")
+        machine.write_run(given.json, machine.made_by(_PACKAGES, servables.SEED),
+                          {"scenario": name, "items": measured[0]["items"]})
     plot.draw(rows, given.json.with_suffix(".png"))
     print()
     for goal, value, side, bound in goals(rows):

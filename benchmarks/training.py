@@ -1,9 +1,11 @@
 """What a training step costs, by length of history and size of the pool: ULIM against SASRec.
 
-    python -m benchmarks.training --json training.json      about ten minutes on 2 cores
+    python -m benchmarks.training --json training.json              about ten minutes on 2 cores
+    python -m benchmarks.training --json training.json --quick      without the longest histories
 
 Histories are invented (`benchmarks/synthetic.py`). Each row is measured in a process of its own, since its peak memory
-is a process's. Fields of a row:
+is a process's. What made the rows (machine, versions, seed) is written to NAME_runs.json beside NAME.json. Fields of a
+row:
 
     model, history, items   ulim or sasrec, L, V
     samples_per_s           ULIM: target items; SASRec: positions, each of which predicts the next item
@@ -30,7 +32,7 @@ from typing import Any
 import numpy as np
 import tf_keras as keras
 
-from benchmarks import synthetic
+from benchmarks import machine, synthetic, training_plot
 from benchmarks.sasrec import SasRec, sequences
 from benchmarks.step_timing import time_steps
 from ulim_tf import data
@@ -50,6 +52,7 @@ MOST_BY_ITEMS = 1.1
 _USERS = 256
 _SASREC_POSITIONS = 6000  # a batch's, so that attention at the longest history fits into memory
 _ULIM_STEPS, _SASREC_STEPS = 40, 8
+_PACKAGES = ("tensorflow", "tf-keras", "tensorflow-recommenders", "numpy")
 
 
 def measure(model: str, history: int, items: int, users: int = _USERS, steps: int | None = None) -> Row:
@@ -107,16 +110,20 @@ def goals(rows: Sequence[Row]) -> list[tuple[str, float, float]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True, help="file to write the rows to")
-    file = parser.parse_args(arguments).json
+    parser.add_argument("--quick", action="store_true", help=f"histories of up to {HISTORIES[-2]:,} events only")
+    given = parser.parse_args(arguments)
+    file, histories = given.json, HISTORIES[:-1] if given.quick else HISTORIES
 
-    wanted = [*(("ulim", history, ITEMS) for history in HISTORIES), ("ulim", HISTORIES[0], MANY_ITEMS),
-              *(("sasrec", history, ITEMS) for history in HISTORIES)]
+    wanted = [*(("ulim", history, ITEMS) for history in histories), ("ulim", histories[0], MANY_ITEMS),
+              *(("sasrec", history, ITEMS) for history in histories)]
     rows = []
     for what in wanted:
         rows.append(measure_alone(*what))
         print("  ".join(f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value}"
                         for name, value in rows[-1].items()), flush=True)
         file.write_text(json.dumps(rows, indent=1) + "\n")
+    machine.write_run(file, machine.made_by(_PACKAGES, SEED))
+    training_plot.draw(rows, file.with_suffix(".png"))
     print("\nA sample is a target item for ULIM and a position for SASRec, which trains on all of a sequence at once.")
     for goal, value, most in goals(rows):
         print(f"{'met   ' if value <= most else 'MISSED'}  {goal}: {value:.2f}, at most {most}")

@@ -124,6 +124,9 @@ build() {
     say "uv could not; trying pip (slower)"
     install_with_pip
   }
+  say "putting ulim into .venv/bin"
+  .venv/bin/python -m uv pip install --python .venv/bin/python --quiet --offline --no-deps --no-build-isolation \
+    --editable .
   say "checking that it runs"
   report=$(.venv/bin/python -m ulim_tf.doctor 2>&1) || die "$report"
   fingerprint >"$STAMP"

@@ -171,14 +171,17 @@ def _build_index(model: UlimModel, kind: str, item: np.ndarray, category: np.nda
 
 
 def check_vocabularies(model: UlimModel, item: str, category: str, profile: str | None) -> None:
-    """Raises ValueError for a text file that does not have as many lines as the model knows."""
+    """Raises ValueError for a text file that is missing or does not have as many lines as the model knows."""
     _check_lines(item, model.items, "items")
     _check_lines(category, model.categories, "categories")
     if model.profile:
         _check_lines(profile, model.profile, "profile tokens")
 
 
-def _check_lines(file: str, wanted: int, of_what: str) -> None:
+def _check_lines(file: str | None, wanted: int, of_what: str) -> None:
+    if file is None:
+        raise ValueError(f"the vocabulary of {of_what} must be given for a model that reads them, got None. Name the "
+                         "text file that training numbered them by.")
     with tf.io.gfile.GFile(file, "rb") as lines:
         found = sum(1 for _ in lines)
     if found != wanted:

@@ -13,6 +13,7 @@ is gone still tells what a user likes, but is in no index, fills up no answer an
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
+import functools
 import hashlib
 import os
 import re
@@ -115,8 +116,7 @@ def refresh_servables(model: UlimModel, vocabularies: Vocabularies, catalog: Cat
                     {"Catalogue": f"of {time.strftime('%Y-%m-%d')}, after training"})
             progress("checking the weights that were written")
             written = tf.train.load_checkpoint(os.path.join(directory, "variables", "variables"))
-            after = _sha256(model, lambda place, written=written: written.get_tensor(
-                f"weights/{place}/.ATTRIBUTES/VARIABLE_VALUE"))
+            after = _sha256(model, functools.partial(_weights, written))
             if after != before:
                 raise RuntimeError(f"the weights in the new servable must be those of the model, sha256 {before}, but "
                                    f"are {after}. It was removed; this is a fault of the program, please report it.")
@@ -167,7 +167,7 @@ def _place(model: UlimModel, vocabularies: Vocabularies, catalog: Catalog) -> _P
     item_category = np.append(trained, np.zeros(np.count_nonzero(new), np.int64))
     item_category[number] = category
     item_content, unknown_tokens = None, 0
-    if model.content:
+    if model.content and catalog.content is not None:
         item_content, unknown_tokens = _content(model, vocabularies.content, len(item_category), number,
                                                 catalog.content[row])
     report = Refreshed(
@@ -179,9 +179,12 @@ def _place(model: UlimModel, vocabularies: Vocabularies, catalog: Catalog) -> _P
     return _Placed(report, item_category, item_content, np.sort(number), item_id[new].tolist())
 
 
-def _content(model: UlimModel, vocabulary: str, rows: int, number: np.ndarray,
+def _content(model: UlimModel, vocabulary: str | None, rows: int, number: np.ndarray,
              content: np.ndarray) -> tuple[np.ndarray, int]:
     """Content tokens int64 [rows, P'] with those of int64 [n] from bytes (object) [n], and how many were unknown."""
+    if vocabulary is None:
+        raise ValueError("vocabularies must have content, got None: the model reads content tokens of items. Name the "
+                         "text file that training numbered them by.")
     tokens = [features.split_tokens(joined) for joined in content]
     length = np.fromiter(map(len, tokens), np.int64, len(tokens))
     known = _numbers(vocabulary, [token for of_item in tokens for token in of_item])
@@ -220,6 +223,10 @@ def _text(one: bytes) -> str:
     return one.decode("utf-8", "backslashreplace")
 
 
+def _weights(written: tf.train.CheckpointReader, place: int) -> np.ndarray:
+    return written.get_tensor(f"weights/{place}/.ATTRIBUTES/VARIABLE_VALUE")
+
+
 def _sha256(model: UlimModel, read: Callable[[int], np.ndarray]) -> str:
     """Over all that training learned: of a table with a row for each item, over the items that were trained.
 
@@ -235,5 +242,5 @@ def _sha256(model: UlimModel, read: Callable[[int], np.ndarray]) -> str:
             new = model.items + 1 + np.arange(len(value) - variable.shape[0])  # before the buckets
             trained = np.delete(value, new, axis=0)
             digest.update(f"{trained.dtype} {trained.shape}".encode())
-            digest.update(np.ascontiguousarray(trained).ravel())
+            digest.update(np.ascontiguousarray(trained).ravel().data)
     return digest.hexdigest()

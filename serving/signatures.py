@@ -125,7 +125,7 @@ class Servable:
         category = self._numbering.category_of_item(
             request[contract.ITEM_ID], item, self._model.embedding.item_category)
         types = (self._number_of_type.lookup(request[contract.EVENT_TYPE])
-                 if contract.EVENT_TYPE in request else None)
+                 if self._number_of_type is not None else None)
         sent = tf.where(tf.sequence_mask(length, tf.shape(item)[1]), item, NO_ITEM)
         timestamp, now = (tf.clip_by_value(request[name], -_FAR, _FAR) for name in (contract.TIMESTAMP, contract.NOW))
         events = history.order_events(item, category, timestamp, length, now, config.history.long, types)
@@ -163,7 +163,9 @@ class Servable:
     def _rank(self, user: User, filters: Filters) -> tuple[Ranked, Categories, LongInterests]:
         categories = self._choose(user, filters.allowed)
         long = interests(self._model, user, categories)
-        return self._cascade.rank(user, categories, long, filters), categories, long
+        ranked = self._cascade.rank(  # type: ignore[union-attr]  # asked by signatures that are there with a cascade only
+            user, categories, long, filters)
+        return ranked, categories, long
 
     def _items(self, ranked: Ranked) -> dict[str, tf.Tensor]:
         return {

@@ -17,7 +17,7 @@ class Numbering(tf.Module):
 
     Args:
         items: V.
-        buckets: B, whose numbers V + 1.. items without one of their own share.
+        buckets: O, whose numbers V + 1.. items without one of their own share.
         item_vocabulary: text file, line i (from 1) is the id of item i.
         category_vocabulary: the same for categories.
         profile_vocabulary: the same for the tokens of users' profiles; None if the model reads none.
@@ -32,11 +32,12 @@ class Numbering(tf.Module):
     def __init__(self, items: int, buckets: int, item_vocabulary: str, category_vocabulary: str,
                  profile_vocabulary: str | None, rare_vocabulary: str | None, transform_graph: str | None):
         super().__init__(name="numbering")
-        self._profile = self._rare = None
+        self._profile: _TransformLookup | _FileLookup | None = None
+        self._rare: tf.lookup.StaticHashTable | None = None
         if transform_graph:
             loaded = tf.saved_model.load(transform_graph)
-            self._item = _TransformLookup(loaded, features.EVENT_ITEM)
-            self._category = _TransformLookup(loaded, features.CATEGORY)
+            self._item: _TransformLookup | _FileLookup = _TransformLookup(loaded, features.EVENT_ITEM)
+            self._category: _TransformLookup | _FileLookup = _TransformLookup(loaded, features.CATEGORY)
             if profile_vocabulary:
                 self._profile = _TransformLookup(loaded, features.PROFILE)
         else:
@@ -49,7 +50,7 @@ class Numbering(tf.Module):
                 rare_vocabulary, tf.string, 0, tf.int64, 1, delimiter=features.BETWEEN_TOKENS), features.UNKNOWN)
 
     def item(self, ids: tf.Tensor) -> tf.Tensor:
-        """String [...] -> int64 [...]: 0 unknown, 1..V, V + 1..V + B."""
+        """String [...] -> int64 [...]: 0 unknown, 1..V, V + 1..V + O."""
         return self._item(ids)
 
     def category(self, ids: tf.Tensor) -> tf.Tensor:
@@ -62,7 +63,7 @@ class Numbering(tf.Module):
         Args:
             ids: string [...].
             item: int64 [...], their numbers.
-            item_category: int64 [V + B + 1], of each number; 0 for the buckets, whose items have one each.
+            item_category: int64 [V + O + 1], of each number; 0 for the buckets, whose items have one each.
 
         Returns:
             int64 [...], 0 where nothing is known of an id.
@@ -71,7 +72,14 @@ class Numbering(tf.Module):
         return category if self._rare is None else tf.maximum(category, self._rare.lookup(ids))  # one of them is 0
 
     def profile(self, tokens: tf.Tensor) -> tf.Tensor:
-        """String [...] -> int64 [...], 0 for an unknown token."""
+        """String [...] -> int64 [...], 0 for an unknown token.
+
+        Raises:
+            ValueError: there is no vocabulary of them.
+        """
+        if self._profile is None:
+            raise ValueError("profile_vocabulary must be given for a model that reads profiles, got None. Name the "
+                             "text file that training numbered their tokens by.")
         return self._profile(tokens)
 
 
@@ -81,7 +89,7 @@ class _FileLookup(tf.Module):
     Args:
         file: an id a line.
         lines: of it.
-        buckets: B; any other id is `lines` + 1.. `lines` + B by its hash, or 0 if B is 0.
+        buckets: O; any other id is `lines` + 1.. `lines` + O by its hash, or 0 if O is 0.
     """
 
     def __init__(self, file: str, lines: int = 0, buckets: int = 0):

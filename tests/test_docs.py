@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import config_reference
+from scripts import api_reference, config_reference
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / page for page in subprocess.run(
@@ -56,6 +56,11 @@ def test_every_page_of_docs_can_be_found_from_the_readme():
 def test_the_reference_of_settings_is_as_the_code():
     written = (ROOT / "docs" / "configuration.md").read_text()
     assert written == config_reference.render(), "run `make docs`"
+
+
+def test_the_reference_of_the_python_interface_is_as_the_code():
+    written = (ROOT / "docs" / "api.md").read_text()
+    assert written == api_reference.render(), "run `make docs`"
 
 
 def test_every_quoted_message_is_one_of_the_code():

@@ -20,16 +20,10 @@ import apache_beam as beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from tfx_pipeline import beam_arguments
+from tfx_pipeline import beam_arguments, flags
 from tfx_pipeline.batch_recommendations import SCHEMA, USERS, Recommend
 from tfx_pipeline.workdir import find_servable, newest_run
-from ulim_tf import features
-
-_EXAMPLES = """examples:
-  python -m tfx_pipeline.batch_inference --workdir runs/shop --output recommendations
-  python -m tfx_pipeline.batch_inference --workdir runs/shop --output recommendations --now 1767225600 \\
-      --beam_pipeline_args="--direct_running_mode=multi_processing --direct_num_workers=2"
-"""
+from ulim_tf import command_line, features
 
 
 def infer(*, workdir: Path, output: Path, servable: Path | None = None, now: int = 0,
@@ -82,17 +76,12 @@ def infer(*, workdir: Path, output: Path, servable: Path | None = None, now: int
 
 
 def main(argv: list[str] | None = None) -> int:
+    """`command`, of a command line."""
+    return command(flags.batch().parse_args(argv))
+
+
+def command(args: argparse.Namespace) -> int:
     """The command; returns its exit code: 0 written, 1 a step failed, 2 an argument is wrong."""
-    parser = argparse.ArgumentParser("python -m tfx_pipeline.batch_inference", description=__doc__.split("\n")[0],
-                                     epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="of a finished run of run_local")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder to make")
-    parser.add_argument("--servable", type=Path, metavar="DIR",
-                        help="version folder to ask; the newest in the workdir if absent")
-    parser.add_argument("--now", type=int, default=0, metavar="SECONDS",
-                        help="request time, unix seconds; 0: the time of each user's newest event")
-    parser.add_argument(beam_arguments.FLAG, default="", metavar='"--FLAG=VALUE ..."', help=beam_arguments.HELP)
-    args = parser.parse_args(argv)
     start = time.monotonic()
 
     def progress(what: str) -> None:
@@ -112,4 +101,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.interruptible(main))

@@ -6,9 +6,7 @@ import shlex
 
 from apache_beam.options import pipeline_options
 
-FLAG = "--beam_pipeline_args"
-HELP = ("flags of Beam for every Beam step, as one shell-quoted string of --flag or --flag=value, for example "
-        f'{FLAG}="--direct_running_mode=multi_processing --direct_num_workers=2"; docs/scaling.md has more')
+from tfx_pipeline.flags import BEAM_FLAG as FLAG
 
 _DATAFLOW, _DIRECT = "DataflowRunner", "DirectRunner"
 _WITH_FLAGS_OF_ITS_JOB_SERVER = ("PortableRunner", "FlinkRunner", "SparkRunner")

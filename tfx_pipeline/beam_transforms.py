@@ -199,6 +199,7 @@ class _Read(beam.PTransform):
 
 
 def _read_part(part: Part, source: Source, with_types: bool, now: int) -> Iterator[Any]:
+    batches: Iterator[tuple[Events | CatalogRows | UserRows, list[Rejected]]]
     if source.kind == reading.EVENTS:
         batches = reading.read_events(part, source.columns, with_types, now)
     else:
@@ -206,9 +207,9 @@ def _read_part(part: Part, source: Source, with_types: bool, now: int) -> Iterat
         batches = read(part, source.columns, source.describing)
     rows_of_part = 0
     for number, (rows, rejected) in enumerate(batches):
-        good = len((rows.user_id if source.kind == reading.USERS else rows.item_id).code)
+        good = len((rows.user_id if isinstance(rows, UserRows) else rows.item_id).code)
         rows_of_part += good + len(rejected)
-        counts = Counter({f"{source.kind}_rows_read": good + len(rejected)})
+        counts: Counter[str | tuple[str, str]] = Counter({f"{source.kind}_rows_read": good + len(rejected)})
         counts.update((f"{source.kind}_rows_rejected", row.reason) for row in rejected)
         if good:
             yield Place(part.file, part.start, number), rows
@@ -395,7 +396,10 @@ def newest_events(parts: Iterable[tuple[Place, bytes]], cut: int, config: Ingest
         The events, without categories, and Counter: events (all), events_out_of_order, events_cut_by_max_history,
         held_out_events_cut_by_max_history.
     """
-    counts, newest, kept, pending, size, most = Counter(), {}, 0, [], 0, _MERGED_BYTES
+    counts: Counter[str] = Counter()
+    newest: dict[bytes, int] = {}
+    pending: list[pa.RecordBatch] = []
+    kept, size, most = 0, 0, _MERGED_BYTES
 
     def merged() -> Events:
         events = _merged(pending)
@@ -446,7 +450,8 @@ def shard_profiles(rows: UserRows, shards: int) -> Iterator[tuple[int, dict[byte
 def _user_examples(shard: tuple[int, dict[str, Iterable[Any]]], cut: int, catalog: Catalog, config: IngestConfig,
                    features_config: FeaturesConfig) -> Iterator[Any]:
     """Examples of the users of a shard: of split train as they are, of split eval and counts tagged."""
-    parts, profiles = list(shard[1]["events"]), {}
+    parts = list(shard[1]["events"])
+    profiles: dict[bytes, bytes] = {}
     if not parts:
         return
     for part in shard[1]["profiles"]:
@@ -470,14 +475,14 @@ def _user_examples(shard: tuple[int, dict[str, Iterable[Any]]], cut: int, catalo
     baskets = [held_out.get(user) for user in users.user_id]
     counts += Counter(target_items=sum(len(basket.target_item_id) for basket in baskets if basket),
                       target_items_unseen=sum(basket.items_unseen for basket in baskets if basket))
-    asked = [place for place, basket in enumerate(baskets) if basket and len(basket.target_item_id)]
+    asked = {place: basket for place, basket in enumerate(baskets) if basket and len(basket.target_item_id)}
     counts["eval_users"] = len(asked)
-    targets = [baskets[place].target_item_id for place in asked]
-    of_asked = {name: column.take(pa.array(asked, pa.int64())) for name, column in stored.items()}
+    targets = [basket.target_item_id for basket in asked.values()]
+    of_asked = {name: column.take(pa.array(list(asked), pa.int64())) for name, column in stored.items()}
     of_asked[features.TARGET_ITEM] = examples.lists(
         _bounds(map(len, targets)), list(itertools.chain.from_iterable(targets)))
     of_asked[features.TARGET_TIMESTAMP] = examples.lists(
-        range(len(asked) + 1), np.array([baskets[place].target_timestamp for place in asked], np.int64))
+        range(len(asked) + 1), np.array([basket.target_timestamp for basket in asked.values()], np.int64))
     for example in examples.encode(of_asked):
         yield TaggedOutput(features.SPLIT_EVAL, example)
     yield TaggedOutput(_COUNTS, counts)
@@ -496,7 +501,7 @@ def _stored(users: Histories, profiles: Mapping[bytes, bytes], features_config: 
         features.CATEGORY_LENGTH: examples.lists(rows, users.category_length),
         features.PROFILE: examples.lists(_bounds(map(len, tokens)), list(itertools.chain.from_iterable(tokens))),
     }
-    if features_config.event_types:
+    if users.event_type is not None:
         numbers = features.number_types(users.event_type.value, features_config.event_types)
         columns[features.EVENT_TYPE] = examples.lists(events, numbers[users.event_type.code])
     return _complete(columns, len(users.user_id), features_config)
@@ -525,14 +530,14 @@ def _bounds(lengths: Iterable[int]) -> np.ndarray:
 
 
 def _sum_counts(counts: Iterable[Counter]) -> Counter:
-    total = Counter()
+    total: Counter[Any] = Counter()
     for part in counts:
         total.update(part)
     return total
 
 
 def _summary(counts: Counter, span: tuple[int, int] | None, holdout_days: int) -> str:
-    summary = {name: counts[name] for name in _ZERO_COUNTS}
+    summary: dict[str, Any] = {name: counts[name] for name in _ZERO_COUNTS}
     summary |= {f"{kind}_rows_rejected": {} for kind in (reading.EVENTS, reading.CATALOG, reading.USERS)}
     for key, count in sorted(item for item in counts.items() if isinstance(item[0], tuple)):
         summary[key[0]][key[1]] = count

@@ -24,7 +24,7 @@ def item_titles(files: Sequence[str]) -> dict[bytes, bytes]:
 
 
 def _by_item(files: Sequence[str], feature: str) -> dict[bytes, bytes]:
-    values = {}
+    values: dict[bytes, bytes] = {}
     for record in tf.data.TFRecordDataset(list(files), "GZIP").as_numpy_iterator():
         stored = tf.train.Example.FromString(record).features.feature
         values.update(zip(stored[features.CATALOG_ITEM].bytes_list.value, stored[feature].bytes_list.value))

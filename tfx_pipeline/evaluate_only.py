@@ -22,22 +22,17 @@ from tfx import v1 as tfx
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-from tfx_pipeline import beam_arguments, run_summary
+from tfx_pipeline import beam_arguments, flags, run_summary
 from tfx_pipeline.components.event_example_gen.component import EventExampleGen
 from tfx_pipeline.components.event_example_gen.executor import settings_of
 from tfx_pipeline.config import IngestConfig, PipelineConfig
 from tfx_pipeline.evaluation import eval_config, metrics, results
 from tfx_pipeline.run_local import PipelineFailed, logged_to, metadata_connection, parse_columns
 from tfx_pipeline.workdir import check_there, find_servable, newest_run
+from ulim_tf import command_line
 from ulim_tf import config as settings
 
 METRICS_FILE, LOG_FILE = "metrics.json", "evaluation.log"
-
-_EXAMPLES = """examples:
-  python -m tfx_pipeline.evaluate_only --workdir runs/shop
-  python -m tfx_pipeline.evaluate_only --workdir runs/shop --version 1767225600 --events december.parquet \\
-      --catalog products.parquet --columns user_id=household_id,item_id=product_id
-"""
 
 
 class Log(NamedTuple):
@@ -136,41 +131,31 @@ def _figure(name: str, of_slice: Mapping[str, float]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """`command`, of a command line."""
+    return command(flags.evaluate().parse_args(argv))
+
+
+def command(args: argparse.Namespace) -> int:
     """The command; returns its exit code: 0 the thresholds are reached, 1 a step failed, 2 an argument is wrong, 3 a
     threshold is not reached."""
-    parser = argparse.ArgumentParser("python -m tfx_pipeline.evaluate_only", description=__doc__.split("\n")[0],
-                                     epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="of a finished run of run_local")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--version", type=int, metavar="N", help="pushed version to ask; the newest if absent")
-    which.add_argument("--servable", type=Path, metavar="DIR", help="folder to ask, of one that was not pushed")
-    parser.add_argument("--events", metavar="FILE_OR_GLOB",
-                        help="event log, as of run_local, whose newest ingest.holdout_days are held out: days that the "
-                             "servable was not trained on; if absent, the newest run's held-out users")
-    parser.add_argument("--catalog", metavar="FILE", help="item catalogue of that log, as of run_local")
-    parser.add_argument("--users", metavar="FILE", help="users file of that log, as of run_local")
-    parser.add_argument("--columns", default="", metavar="STANDARD=NAME,...",
-                        help="how that log calls the standard columns")
-    parser.add_argument("--config", type=Path, metavar="FILE",
-                        help="YAML of settings; those of the workdir's newest run if absent")
-    parser.add_argument(beam_arguments.FLAG, default="", metavar='"--FLAG=VALUE ..."', help=beam_arguments.HELP)
-    args = parser.parse_args(argv)
     try:
         log = Log(args.events, args.catalog, args.users, parse_columns(args.columns)) if args.events else None
         if not log and (args.catalog or args.users or args.columns):
             raise ValueError("--catalog, --users and --columns say how --events is to be read, got no --events. Give "
                              "it, or leave them out.")
-        done = evaluate(
-            workdir=args.workdir, servable=find_servable(args.workdir.absolute(), args.servable, args.version), log=log,
-            config=settings.load(PipelineConfig, args.config) if args.config else None,
-            beam_pipeline_args=beam_arguments.parse(args.beam_pipeline_args))
+        with command_line.nothing_on_stdout(args.json):
+            done = evaluate(
+                workdir=args.workdir, servable=find_servable(args.workdir.absolute(), args.servable, args.version),
+                log=log, config=settings.load(PipelineConfig, args.config) if args.config else None,
+                beam_pipeline_args=beam_arguments.parse(args.beam_pipeline_args))
     except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return command_line.fail(error, 2, args.json)
     except PipelineFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(f"{table(done.metrics)}\n\n{run_summary.table(done.summary)}\nresults: {done.folder}", flush=True)
+        return command_line.fail(error, 1, args.json)
+    if args.json:
+        print(json.dumps({"folder": str(done.folder), **json.loads((done.folder / METRICS_FILE).read_text())}))
+    else:
+        print(f"{table(done.metrics)}\n\n{run_summary.table(done.summary)}\nresults: {done.folder}", flush=True)
     if not done.verdict.blessed:
         print(f"not passed: {'; '.join(done.verdict.reasons)}", file=sys.stderr)
         return 3
@@ -178,4 +163,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.interruptible(main))

@@ -18,21 +18,15 @@ from urllib.parse import quote
 import grpc
 
 from serving.server.process import NotServed
+from tfx_pipeline import flags
 from tfx_pipeline.catalog_split import item_categories, item_titles
 from tfx_pipeline.explanation import asking, page, users
 from tfx_pipeline.explanation.subject import Subject
 from tfx_pipeline.run_local import METADATA_FILE
 from tfx_pipeline.workdir import check_there, find_servable, newest_run
-from ulim_tf import features
-
-DEMO = Path(".demo/all")  # of `make demo`
+from ulim_tf import command_line, features
 
 _FOLDER = "explanations"
-_EXAMPLES = """examples:
-  python -m tfx_pipeline.explain --user 1425                      after `make demo`
-  python -m tfx_pipeline.explain --workdir runs/shop --user 1425 --output 1425.html
-  python -m tfx_pipeline.explain --workdir runs/shop --user 1425 --version 1767225600
-"""
 
 
 def explain(*, workdir: Path, user_id: str, output: Path | None = None, servable: Path | None = None,
@@ -81,30 +75,19 @@ def _decoded(of_item: dict[bytes, bytes]) -> dict[str, str]:
 
 
 def _demo() -> Path:
-    if not (DEMO / METADATA_FILE).is_file():
-        raise ValueError(f"--workdir must be given: without it, {DEMO} is looked into, where there is no run. Name the "
-                         "one of a finished `python -m tfx_pipeline.run_local`, or run `make demo`.")
-    return DEMO
-
-
-def parser() -> argparse.ArgumentParser:
-    """Of the command's arguments."""
-    made = argparse.ArgumentParser("python -m tfx_pipeline.explain", description=__doc__.split("\n")[0],
-                                   epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--user", required=True, metavar="ID", help="user_id in the log")
-    made.add_argument("--workdir", type=Path, metavar="DIR",
-                      help=f"of a finished run of run_local; required, unless `make demo` left one in {DEMO}")
-    made.add_argument("--output", type=Path, metavar="FILE",
-                      help=f"the page to write, or to replace; DIR/{_FOLDER}/ID.html if absent")
-    which = made.add_mutually_exclusive_group()
-    which.add_argument("--version", type=int, metavar="N", help="pushed version to ask; the newest if absent")
-    which.add_argument("--servable", type=Path, metavar="DIR", help="folder to ask, of one that was not pushed")
-    return made
+    if not (flags.DEMO / METADATA_FILE).is_file():
+        raise ValueError(f"--workdir must be given: without it, {flags.DEMO} is looked into, where there is no run. "
+                         "Name the one of a finished `python -m tfx_pipeline.run_local`, or run `make demo`.")
+    return flags.DEMO
 
 
 def main(argv: list[str] | None = None) -> int:
+    """`command`, of a command line."""
+    return command(flags.explain().parse_args(argv))
+
+
+def command(args: argparse.Namespace) -> int:
     """The command; returns its exit code: 0 written, 1 the servable or the disk refused, 2 an argument is wrong."""
-    args = parser().parse_args(argv)
     start = time.monotonic()
 
     def progress(what: str) -> None:
@@ -128,4 +111,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.interruptible(main))

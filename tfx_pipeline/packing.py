@@ -4,6 +4,7 @@ Beam would pickle a chunk anew at every step that it passes, id by id. Bytes it 
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,8 +39,8 @@ def batch_of(columns: Columns) -> pa.RecordBatch:
         for column in columns.values()], list(columns))
 
 
-def merge(batches: Iterable[pa.RecordBatch]) -> dict[str, Ids | np.ndarray]:
-    """The columns of at least one batch, one below the other."""
+def merge(batches: Iterable[pa.RecordBatch]) -> dict[str, Any]:
+    """The columns of at least one batch, one below the other: each Ids [E] or int64 [E], as it was packed."""
     table = pa.Table.from_batches(batches).unify_dictionaries()
     return {name: _merged(table[name]) for name in table.column_names}
 

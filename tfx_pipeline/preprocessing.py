@@ -31,7 +31,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: Mapping[str, Any]) -
     outputs = {name: inputs[name] for name in features.INTEGERS}
     if features.EVENT_TYPE in inputs:
         outputs[features.EVENT_TYPE] = inputs[features.EVENT_TYPE]
-    shared = [(features.CATEGORY_VOCABULARY, _CATEGORIES)]
+    shared: list[tuple[str, tuple[str, ...]]] = [(features.CATEGORY_VOCABULARY, _CATEGORIES)]
     if features.CATALOG_CONTENT in inputs:
         outputs[features.CATALOG_CONTENT_LENGTH] = inputs[features.CATALOG_CONTENT_LENGTH]
         shared.append((features.CONTENT_VOCABULARY, (features.CATALOG_CONTENT,)))

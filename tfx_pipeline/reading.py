@@ -372,7 +372,7 @@ def _csv_rows(stream: BinaryIO, part: Part, columns: Mapping[str, str]) -> Itera
         if not block.strip(b"\r\n"):
             continue
         block, faults = _replace_faulty_lines(block, len(names))
-        malformed = []
+        malformed: list[Rejected] = []
 
         def reject(row: pyarrow.csv.InvalidRow, first=first, faults=faults, malformed=malformed) -> str:
             reason, raw = faults.get(row.text, (_WRONG_WIDTH, row.text))

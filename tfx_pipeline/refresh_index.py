@@ -11,6 +11,7 @@ import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before Ten
 
 import argparse
 import csv
+import json
 import os
 import sys
 import tempfile
@@ -29,7 +30,7 @@ from tfx.utils import path_utils
 from serving import warmup
 from serving.histories import read_users
 from serving.refresh import Catalog, Refreshed, Vocabularies, refresh_servables
-from tfx_pipeline import rare_items, reading
+from tfx_pipeline import flags, rare_items, reading
 from tfx_pipeline.beam_transforms import REJECTED_HEADER
 from tfx_pipeline.components.pusher.versions import base_of, push
 from tfx_pipeline.components.servable_validator import validation
@@ -40,15 +41,12 @@ from tfx_pipeline.refresh_record import recorded
 from tfx_pipeline.run_local import metadata_connection, parse_columns
 from tfx_pipeline.trained import MODEL_FILE
 from tfx_pipeline.workdir import check_there, newest_run
+from ulim_tf import command_line, features
 from ulim_tf import config as settings
-from ulim_tf import features
 from ulim_tf.model import UlimModel
 
 _NAMED = 5
 _REJECTED = "rejected/refresh.csv"
-_EXAMPLE = """example:
-  python -m tfx_pipeline.refresh_index --workdir runs/shop --catalog new_products.csv --columns item_id=product_id
-"""
 
 
 class Done(NamedTuple):
@@ -89,10 +87,12 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
     with (recorded(metadata_connection(workdir), read, {"catalog": os.path.abspath(catalog)}) as made,
           tempfile.TemporaryDirectory(prefix=".refresh-", dir=workdir) as folder):
         folders = {name: f"{folder}/{name}" for name in config.serving.servables}
+        item, category, content, profile = (vocabularies.vocabulary_file_by_name(name) for name in (
+            features.ITEM_VOCABULARY, features.CATEGORY_VOCABULARY, features.CONTENT_VOCABULARY,
+            features.PROFILE_VOCABULARY))
         report = refresh_servables(
-            model, Vocabularies(*(vocabularies.vocabulary_file_by_name(name) for name in (
-                features.ITEM_VOCABULARY, features.CATEGORY_VOCABULARY, features.CONTENT_VOCABULARY,
-                features.PROFILE_VOCABULARY)), rare_items.rare_vocabulary(vocabularies)), rows, folders, progress,
+            model, Vocabularies(item, category, content, profile, rare_items.rare_vocabulary(vocabularies)), rows,
+            folders, progress,
             warmup.choose(user.history for user in read_users(held_out, model.settings.features)))
         found = validation.validate_all(folders, model.settings.features,
                                         dict(zip(rows.item_id, rows.category_id)).items, config.serving, progress)
@@ -120,21 +120,21 @@ def _read(catalog: str, columns: Mapping[str, str], model: UlimModel, rejected_f
     source = reading.find(reading.CATALOG, os.path.abspath(catalog), columns, model.settings.features.item_content)
     parts, rejected = [], []
     for file in source.files:
-        for rows, malformed in reading.read_catalog(file, source.columns, source.describing):
-            parts.append(Catalog(rows.item_id.decode(), rows.category_id.decode(), rows.content.decode()))
+        for found, malformed in reading.read_catalog(file, source.columns, source.describing):
+            parts.append(Catalog(found.item_id.decode(), found.category_id.decode(), found.content.decode()))
             rejected += malformed
     rows = Catalog(*map(np.concatenate, zip(*parts))) if parts else Catalog(*(np.zeros(0, object) for _ in range(3)))
     read = len(rows.item_id) + len(rejected)
     rejected_file.unlink(missing_ok=True)
     if rejected:
         _write_rejected(rejected, rejected_file)
-        found = (f"{len(rejected):,} of {read:,} rows of --catalog {catalog} are malformed: {_counted(rejected)}. The "
-                 f"first is row {rejected[0].row} of {rejected[0].file}: {rejected[0].raw}. All are listed in "
-                 f"{rejected_file}")
+        told = (f"{len(rejected):,} of {read:,} rows of --catalog {catalog} are malformed: {_counted(rejected)}. The "
+                f"first is row {rejected[0].row} of {rejected[0].file}: {rejected[0].raw}. All are listed in "
+                f"{rejected_file}")
         if len(rejected) > most * read:
-            raise ValueError(f"{found}. At most {most:.0%} may be. Correct them, map the right columns with "
+            raise ValueError(f"{told}. At most {most:.0%} may be. Correct them, map the right columns with "
                              "--columns, or raise ingest.max_rejected_share.")
-        print(found, flush=True)
+        print(told, flush=True)
     return rows if model.content else rows._replace(content=None)
 
 
@@ -189,37 +189,38 @@ def told(report: Refreshed) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """`command`, of a command line."""
+    return command(flags.refresh_index().parse_args(argv))
+
+
+def command(args: argparse.Namespace) -> int:
     """The command; returns its exit code: 0 pushed, 1 the check of the weights failed, 2 an argument is wrong, 3 the
     gate refused the servable."""
-    parser = argparse.ArgumentParser("python -m tfx_pipeline.refresh_index", description=__doc__.split("\n")[0],
-                                     epilog=_EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="of a finished run of run_local")
-    parser.add_argument("--catalog", required=True, metavar="FILE_OR_GLOB",
-                        help="everything on offer: item_id, category_id and the columns of features.item_content; "
-                             "CSV(.gz), Parquet or TFRecord")
-    parser.add_argument("--columns", default="", metavar="STANDARD=NAME,...",
-                        help="how the catalogue calls the standard columns")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of settings; ingest and serving count")
-    args = parser.parse_args(argv)
     start = time.monotonic()
 
     def progress(what: str) -> None:
         print(f"[{time.monotonic() - start:5.0f} s] {what}", flush=True)
 
     try:
-        config = settings.load(PipelineConfig, args.config) if args.config else PipelineConfig()
-        version, report, found = refresh(workdir=args.workdir, catalog=args.catalog,
-                                         columns=parse_columns(args.columns), config=config, progress=progress)
+        with command_line.nothing_on_stdout(args.json):
+            config = settings.load(PipelineConfig, args.config) if args.config else PipelineConfig()
+            version, report, found = refresh(workdir=args.workdir, catalog=args.catalog,
+                                             columns=parse_columns(args.columns), config=config, progress=progress)
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}\nNothing was pushed.", file=sys.stderr)
-        return 1 if isinstance(error, RuntimeError) else 2
-    print(told(report))
+        code = 1 if isinstance(error, RuntimeError) else 2
+        return command_line.fail(f"{error}\nNothing was pushed.", code, args.json)
+    if args.json:
+        print(json.dumps({"servable": version and str(version), "blessed": found.blessed, "refusals": found.faults(),
+                          "minutes": round((time.monotonic() - start) / 60, 2), "counts": report._asdict()}))
+    else:
+        print(told(report))
     if not version:
         print("\n".join(f"not blessed: {fault}" for fault in found.faults()) + "\nNothing was pushed.", file=sys.stderr)
         return 3
-    progress(f"pushed {version}")
+    if not args.json:
+        progress(f"pushed {version}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.interruptible(main))

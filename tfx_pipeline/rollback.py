@@ -13,12 +13,9 @@ import time
 from pathlib import Path
 
 from serving.contract import MODEL_NAME, SERVABLES
+from tfx_pipeline import flags
 from tfx_pipeline.components.pusher import versions
-
-_EXAMPLE = """examples:
-  python -m tfx_pipeline.rollback --workdir runs/shop --list
-  python -m tfx_pipeline.rollback --workdir runs/shop --version 1767225600
-"""
+from ulim_tf import command_line
 
 
 def rollback(base: Path, version: int | None = None) -> Path:
@@ -72,14 +69,12 @@ def table(base: Path) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """`command`, of a command line."""
+    return command(flags.rollback().parse_args(argv))
+
+
+def command(args: argparse.Namespace) -> int:
     """The command; returns its exit code: 0 done, 1 the disk refused, 2 an argument is wrong."""
-    parser = argparse.ArgumentParser("python -m tfx_pipeline.rollback", description=__doc__.split("\n")[0],
-                                     epilog=_EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="of a finished run of run_local")
-    parser.add_argument("--version", type=int, metavar="N",
-                        help="what to go back to; the version before the one that is served if absent")
-    parser.add_argument("--list", action="store_true", help="print the versions and change nothing")
-    args = parser.parse_args(argv)
     base = args.workdir.absolute() / "serving" / MODEL_NAME
     try:
         if not args.list:
@@ -92,4 +87,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.interruptible(main))

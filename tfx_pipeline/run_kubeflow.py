@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tfx import v1 as tfx
 
-from tfx_pipeline import beam_arguments
+from tfx_pipeline import beam_arguments, flags
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.run_local import parse_columns
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
                         help="YAML of settings, read now; the rest keep their defaults")
     parser.add_argument("--columns", default="", metavar="STANDARD=NAME,...",
                         help="how the log calls the standard columns")
-    parser.add_argument(beam_arguments.FLAG, default="", metavar='"--FLAG=VALUE ..."', help=beam_arguments.HELP)
+    flags.add_beam(parser)
     args = parser.parse_args(argv)
     try:
         compile_pipeline(

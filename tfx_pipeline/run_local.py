@@ -9,6 +9,7 @@ import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before Ten
 
 import argparse
 import dataclasses
+import json
 import logging
 import re
 import sys
@@ -22,19 +23,15 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import v1 as tfx
 
-from tfx_pipeline import beam_arguments, run_summary
+from tfx_pipeline import beam_arguments, flags, run_summary
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import NAME, SCHEMA, create_pipeline
 from tfx_pipeline.report import report
 from tfx_pipeline.report.subject import Failure, Subject
+from ulim_tf import command_line
 from ulim_tf import config as settings
 
 METADATA_FILE = "metadata.sqlite"
-
-_EXAMPLES = """example:
-  python -m tfx_pipeline.run_local --events transactions.parquet --catalog products.parquet --workdir runs/shop \\
-      --columns user_id=household_id,item_id=product_id
-"""
 
 
 class PipelineFailed(RuntimeError):
@@ -141,42 +138,33 @@ class logged_to(logging.Handler):
 
 
 def main(argv: list[str] | None = None) -> int:
+    """`command`, of a command line."""
+    return command(flags.train().parse_args(argv))
+
+
+def command(args: argparse.Namespace) -> int:
     """The command; returns its exit code: 0 pushed or up to date, 1 a step failed, 2 an argument is wrong, 3 a gate
     refused the servable."""
-    parser = argparse.ArgumentParser("python -m tfx_pipeline.run_local", description=__doc__.split("\n")[0],
-                                     epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", required=True, metavar="FILE_OR_GLOB",
-                        help="event log: CSV(.gz), Parquet or TFRecord with user_id, item_id, category_id, timestamp "
-                             "(unix seconds), and group_id if events come in baskets")
-    parser.add_argument("--catalog", metavar="FILE", help="item_id, category_id, title; derived from the log if absent")
-    parser.add_argument("--users", metavar="FILE", help="user_id and the columns that features.user_profile names")
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="everything is written below it")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of settings; the rest keep their defaults")
-    parser.add_argument("--columns", default="", metavar="STANDARD=NAME,...",
-                        help="how the log calls the standard columns")
-    parser.add_argument("--schema", default=str(SCHEMA), metavar="FILE|inferred",
-                        help="of the examples, a text proto; the package's own by default, 'inferred' makes one from "
-                             "the log itself, which says little about it")
-    parser.add_argument("--train_steps", type=int, metavar="N", help="overrides training.steps")
-    parser.add_argument("--seed", type=int, metavar="N", help="overrides training.seed and ingest.seed")
-    parser.add_argument(beam_arguments.FLAG, default="", metavar='"--FLAG=VALUE ..."', help=beam_arguments.HELP)
-    args = parser.parse_args(argv)
     start = time.monotonic()
     try:
-        config = _config(args.config, args.train_steps, args.seed)
-        done = run(events=args.events, catalog=args.catalog, columns=parse_columns(args.columns), workdir=args.workdir,
-                   config=config, users=args.users, schema=_schema(args.schema),
-                   beam_pipeline_args=beam_arguments.parse(args.beam_pipeline_args))
+        with command_line.nothing_on_stdout(args.json):
+            config = _config(args.config, args.train_steps, args.seed)
+            done = run(events=args.events, catalog=args.catalog, columns=parse_columns(args.columns),
+                       workdir=args.workdir, config=config, users=args.users, schema=_schema(args.schema),
+                       beam_pipeline_args=beam_arguments.parse(args.beam_pipeline_args))
     except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return command_line.fail(error, 2, args.json)
     except PipelineFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return command_line.fail(error, 1, args.json)
+    minutes = (time.monotonic() - start) / 60
+    if args.json:
+        print(json.dumps({"servable": done.servable and str(done.servable), "blessed": not done.refusals,
+                          "refusals": done.refusals, "minutes": round(minutes, 2), "counts": done.counts}))
     if not done.servable:
         print(f"not pushed: {'; '.join(done.refusals)}", file=sys.stderr)
         return 3
-    print(f"done in {(time.monotonic() - start) / 60:.1f} minutes")
+    if not args.json:
+        print(f"done in {minutes:.1f} minutes")
     return 0
 
 
@@ -190,7 +178,9 @@ def _config(file: Path | None, train_steps: int | None, seed: int | None) -> Pip
     return dataclasses.replace(config, training=training, ingest=ingest)
 
 
-def _schema(text: str) -> Path | None:
+def _schema(text: str | None) -> Path | None:
+    if text is None:
+        return SCHEMA
     if text == "inferred":
         return None
     if not Path(text).is_file():
@@ -221,4 +211,4 @@ def parse_columns(text: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.interruptible(main))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow_transform as tft
 from ml_metadata.proto import metadata_store_pb2
@@ -51,6 +51,11 @@ class Run(NamedTuple):
     def examples(self) -> Path:
         """The folder of the examples, as they were before Transform."""
         return next(step.outputs["examples"] for step in self.steps if "examples" in step.outputs)
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """What the ingest counted."""
+        return json.loads((self.examples / SUMMARY_FILE).read_text())
 
     @property
     def features_config(self) -> FeaturesConfig:

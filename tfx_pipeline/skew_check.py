@@ -17,21 +17,18 @@ from typing import NamedTuple
 
 from serving.client import History
 from serving.client.request_log import read_histories
-from tfx_pipeline import run_summary
+from tfx_pipeline import flags, run_summary
 from tfx_pipeline.catalog_split import item_categories
 from tfx_pipeline.components.data_gate import report, rules
 from tfx_pipeline.components.data_gate.executor import GATE
 from tfx_pipeline.components.data_gate.report import STOP, Check, Profile
 from tfx_pipeline.config import DataGateConfig, PipelineConfig
 from tfx_pipeline.run_local import METADATA_FILE, metadata_connection
+from ulim_tf import command_line, features
 from ulim_tf import config as settings
-from ulim_tf import features
 from ulim_tf.sequences import DAY_SECONDS
 
 _LEAST_HISTORIES = 100  # fewer differ from the training users by chance
-_EXAMPLE = """example:
-  python -m tfx_pipeline.skew_check --requests 'logs/asked-*.tfrecord' --workdir runs/shop
-"""
 
 
 class Served(NamedTuple):
@@ -75,7 +72,10 @@ def count(histories: Iterable[History], category_of: Mapping[bytes, bytes]) -> S
         histories: as they were sent.
         category_of: item id -> category id, of the items that training knew.
     """
-    categories, lengths, days, ages = Counter(), Counter(), Counter(), Counter()
+    categories: Counter[str] = Counter()
+    lengths: Counter[int] = Counter()
+    days: Counter[int] = Counter()
+    ages: Counter[int] = Counter()
     unknown = 0
     for history in histories:
         if not history.item_ids:
@@ -107,13 +107,12 @@ def _passed_run(workdir: Path) -> run_summary.Run:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """`command`, of a command line."""
+    return command(flags.skew().parse_args(argv))
+
+
+def command(args: argparse.Namespace) -> int:
     """The command; returns its exit code: 0 within the bounds, 2 an argument is wrong, 3 beyond a bound."""
-    parser = argparse.ArgumentParser("python -m tfx_pipeline.skew_check", description=__doc__.split("\n")[0],
-                                     epilog=_EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", required=True, metavar="FILE_OR_GLOB", help="TFRecord files of PredictionLog")
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="of a finished run of run_local")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML of settings; data_gate counts")
-    args = parser.parse_args(argv)
     try:
         config = settings.load(PipelineConfig, args.config) if args.config else PipelineConfig()
         checks = check(requests=args.requests, workdir=args.workdir, config=config.data_gate)
@@ -131,4 +130,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.interruptible(main))

@@ -68,14 +68,11 @@ def run_fn(fn_args: FnArgs) -> None:
 
     validation = Validation(model, users.validation((worker, workers))) if users.held_out.any() else None
 
-    def recall() -> float:
-        found, asked = strategy.total(training_strategy, validation.recall())
-        return float(found / asked)
-
     loop = TrainingLoop(
         model, checkpoints.folder(fn_args.model_run_dir, settings.to_dict(config), [
             *train_files, *catalog_files, *vocabularies.files(), *([trained.model_file(base)] if base else [])]),
-        Curves(fn_args.model_run_dir) if worker == 0 else None, recall if validation else None,
+        Curves(fn_args.model_run_dir) if worker == 0 else None,
+        _recall(training_strategy, validation) if validation else None,
         warm_start=bool(base and not refused))
     ended = loop.run(_batches(training_strategy, users, catalog, config))
     follow_popularity()
@@ -83,6 +80,14 @@ def run_fn(fn_args: FnArgs) -> None:
     if worker == 0:
         loop.history.save(os.path.join(fn_args.model_run_dir, SUMMARY_FILE), ended)
     loop.finish()
+
+
+def _recall(training_strategy: tf.distribute.Strategy, validation: Validation) -> Callable[[], float]:
+    def measured() -> float:
+        found, asked = strategy.total(training_strategy, validation.recall())
+        return float(found / asked)
+
+    return measured
 
 
 class _Vocabularies:

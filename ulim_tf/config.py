@@ -228,7 +228,7 @@ class UlimConfig:
     retrieval: RetrievalConfig = RetrievalConfig()
 
 
-Sections = TypeVar("Sections")
+Sections = TypeVar("Sections", bound=UlimConfig)
 
 
 def from_dict(kind: type[Sections], values: Mapping[str, Mapping[str, Any]]) -> Sections:
@@ -237,7 +237,7 @@ def from_dict(kind: type[Sections], values: Mapping[str, Mapping[str, Any]]) -> 
     Raises:
         ValueError: an unknown section or field, or a value its field refuses.
     """
-    sections = {field.name: type(field.default) for field in dataclasses.fields(kind)}
+    sections = {field.name: type(getattr(kind, field.name)) for field in dataclasses.fields(kind)}
     built = {}
     for name, fields in values.items():
         if name not in sections:

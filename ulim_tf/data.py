@@ -37,6 +37,9 @@ class StoredUsers:
         stored: the int64 ragged features [U, L] and [U, N] of `ulim_tf/features.py`.
         items: V; what is numbered above it, a bucket, is read and never predicted.
         targets: types of the events that are predicted; empty: all are.
+
+    Raises:
+        ValueError: there are targets, but the events are stored without types.
     """
 
     def __init__(self, stored: dict[str, tf.RaggedTensor], items: int, targets: Sequence[int] = ()):
@@ -76,6 +79,9 @@ class StoredUsers:
         opening = tf.gather(self.splits, tf.boolean_mask(user, known)) + basket  # of the basket of each event
         predicted = self.item <= items
         if targets:
+            if self.type is None:
+                raise ValueError(f"targets must be empty for events stored without types, got {tuple(targets)}. Store "
+                                 "them with `features.event_types`, or predict every event.")
             predicted &= tf.reduce_any(self.type[:, None] == tf.constant(targets, tf.int64), axis=1)
         target = tf.boolean_mask(self._by_time, tf.gather(predicted, self._by_time))
         # By basket, in time order inside: baskets may interleave in time.
@@ -272,12 +278,12 @@ def held_out_dataset(log: EventLog, held: HeldOut, config: HistoryConfig, batch:
     rank = tf.gather(users.lengths(), user)
 
     def cut(place: tf.Tensor) -> dict[str, tf.Tensor]:
-        where = [tf.gather(values, place) for values in (user, rank, now)]
+        asked, before, at = (tf.gather(values, place) for values in (user, rank, now))
         target = tf.gather(baskets, place)
         item = target.to_tensor(features.UNKNOWN)
-        return {**users.describe(*where, config),
+        return {**users.describe(asked, before, at, config),
                 TARGET_ITEM: item, TARGET_REAL: tf.sequence_mask(target.row_lengths(), tf.shape(item)[1]),
-                **users.subsequences(*where, tf.gather(item_category, item), config)}
+                **users.subsequences(asked, before, at, tf.gather(item_category, item), config)}
 
     return tf.data.Dataset.range(len(held.user)).batch(batch).map(cut, num_parallel_calls=1).prefetch(2)
 

@@ -4,7 +4,9 @@ Prints one line a check and a remedy for each failure; exits 0 when nothing fail
 tried in processes of their own, so a library that cannot be loaded, or that kills its process, is one more finding.
 """
 
+import argparse
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -13,8 +15,12 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from termcolor import colored
+
+from ulim_tf import __version__, command_line
 
 DISTRIBUTION = "ulim-tf"
 NOT_INSTALLED = "not installed"
@@ -144,6 +150,8 @@ def check_loopback() -> Iterator[Finding]:
     )
 
 
+COLORS = {"yes": "green", "optional": "yellow", "NO": "red"}
+
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_python,
     check_cpu,
@@ -159,18 +167,37 @@ def report(findings: list[Finding]) -> str:
     rows = [("check", "found", "wanted", "ok")]
     rows += [(f.check, textwrap.shorten(f.found, 40, placeholder="..."), f.wanted, f.verdict) for f in findings]
     widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    lines = ["  ".join([*map(str.ljust, cells, widths), colored(verdict, COLORS[verdict]) if number else verdict])
+             for number, (*cells, verdict) in enumerate(rows)]
     for f in findings:
         if f.verdict != "yes":
             lines += ["", f"{f.check}: {f.found}; wanted: {f.wanted}", f"    {f.remedy}"]
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Runs every check and prints the report; returns the exit code."""
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    made = argparse.ArgumentParser("python -m ulim_tf.doctor", epilog="example:\n  %(prog)s --json",
+                                   description="Checks that this machine can run the project.",
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--json", action="store_true", help="print the findings as one JSON object")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`command`, of a command line."""
+    return command(parser().parse_args(argv))
+
+
+def command(args: argparse.Namespace) -> int:
+    """Runs every check and prints the report; returns its exit code: 0 nothing failed, 1 something did."""
     findings = [finding for check in CHECKS for finding in check()]
-    print(report(findings))
-    return 0 if all(finding.ok for finding in findings) else 1
+    ok = all(finding.ok for finding in findings)
+    if args.json:
+        print(json.dumps({"ok": ok, "version": __version__, "findings": [asdict(finding) for finding in findings]}))
+    else:
+        print(report(findings))
+    return 0 if ok else 1
 
 
 def _pins() -> dict[str, str]:
@@ -194,4 +221,4 @@ def _output_of(code: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.interruptible(main))

@@ -147,9 +147,9 @@ def _ranked(ranking: np.ndarray, targets: _Targets, kept: np.ndarray, key: int,
     """The metrics of those users who have a target that is kept; nothing if none has."""
     if not kept.any():
         return
-    kept = _Targets(targets.user[kept], targets.item[kept])
-    place = _places(ranking, kept, key)
-    _, user = np.unique(kept.user, return_inverse=True)
+    looked_for = _Targets(targets.user[kept], targets.item[kept])
+    place = _places(ranking, looked_for, key)
+    _, user = np.unique(looked_for.user, return_inverse=True)
     wanted = np.bincount(user)
     gain = 1.0 / np.log2(np.arange(max(at)) + 2.0)
     best = np.append(0.0, np.cumsum(gain))

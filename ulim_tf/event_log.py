@@ -185,7 +185,8 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
         profile_id=profile_id,
         profile=profiles,
         event_type=features.number_types(np.concatenate(
-            [one.event_type[at] for one, at in zip(histories, by_time)]), event_types) if event_types else None)
+            [one.event_type[at] for one, at in zip(histories, by_time) if one.event_type is not None]), event_types)
+        if event_types else None)
 
     sold = set(before.item_id.value)
     targets = log.of_types(target_event_types)
@@ -205,8 +206,8 @@ def split_by_time(events: Mapping[str, Any], catalog: Mapping[str, Any] | None =
 def _events(columns: Mapping[str, Any], event_types: Sequence[str]) -> Events:
     types = ("event_type",) if event_types else ()
     _check_columns("events", columns, ("user_id", "item_id", "category_id", "timestamp", *types))
-    return Events(*(_ids("events", name, columns[name]) for name in ("user_id", "item_id", "category_id")),
-                  _seconds(columns["timestamp"]),
+    user, item, category = (_ids("events", name, columns[name]) for name in ("user_id", "item_id", "category_id"))
+    return Events(user, item, category, _seconds(columns["timestamp"]),
                   _ids("events", "group_id", columns["group_id"]) if "group_id" in columns else None,
                   Ids.of(_filled(columns["event_type"])) if event_types else None)
 

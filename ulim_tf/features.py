@@ -3,6 +3,8 @@
 Axes
     B batch · L long history · S short history · M same-category subsequence · N distinct categories in a history
     K predicted categories · C all categories · V all items · D width · T targets of a moment · R candidates returned
+    U users · O buckets of items without a row · A content tokens · P most tokens of an item or a user · E excluded
+    items of a search, events of many users in a log
 
 A user is stored once, its events re-ordered into category subsequences (category-major, time-ordered inside each):
 
@@ -40,7 +42,7 @@ Every example has every feature, an empty list where it does not apply, so that 
 
 After Transform, ids are int64 indices into the shared vocabularies, under the same names. Index 0 is the unknown item
 or category: never a padding mark (masks come from lengths alone), never retrieved, and dropped from histories. Items
-with a row of their own are 1..V. Where `vocabulary.oov_buckets` is B, all others are V + 1..V + B, by a hash of the id:
+with a row of their own are 1..V. Where `vocabulary.oov_buckets` is O, all others are V + 1..V + O, by a hash of the id:
 read in histories, in the category that the catalogue gives the id, but no target and never retrieved.
 """
 

@@ -203,6 +203,6 @@ def _take(columns: tf.Tensor, position: tf.Tensor, real: tf.Tensor) -> tf.Tensor
 
 
 def age(timestamp: tf.Tensor, now: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
-    """Seconds before `now`, 0 for what comes after it (clocks differ) and in padding."""
+    """Seconds of int64 [B, ...] before `now` [B], 0 for what comes after it (clocks differ) and where not `real`."""
     now = tf.reshape(now, [-1] + [1] * (timestamp.shape.rank - 1))
     return tf.where(real, tf.maximum(now - timestamp, 0), 0)

@@ -44,20 +44,22 @@ class LongInterests(NamedTuple):
 class UlimModel(MomentModel):
     """User Long-Term Multi-Interest Retrieval Model (arXiv 2507.10097).
 
-    Items and categories are indices 1..V and 1..C by falling frequency; 0 is the unknown one, and V + 1..V + B are
+    Items and categories are indices 1..V and 1..C by falling frequency; 0 is the unknown one, and V + 1..V + O are
     buckets that items without a row of their own share. `call` takes the tensors of `ulim_tf/history.py`, `fit` batches
     of `data.training_dataset`.
 
     Args:
         config: all settings, a `UlimConfig` or the mapping `to_dict` makes of one. Unless `model.item_vectors` is
             learned, `set_item_vectors` is to be called before training: until then they are where chance put them.
-            B is `vocabulary.oov_buckets`.
+            O is `vocabulary.oov_buckets`.
         items: V.
         categories: C.
         content: A, known content tokens of items; 0 for a catalogue without content.
         tokens: P, most tokens an item has.
         profile: known tokens of users' profiles; 0 for users without.
     """
+
+    built: bool  # of the base class
 
     def __init__(self, config: settings.UlimConfig | dict[str, Any], items: int, categories: int, content: int = 0,
                  tokens: int = 0, profile: int = 0, **kwargs):
@@ -129,7 +131,7 @@ class UlimModel(MomentModel):
         if given != shape:
             raise ValueError(f"item_content must have shape [V + 1, P] = {shape} (None without content), got {given}. "
                              "Build the model with the content and tokens of the catalogue.")
-        if self.content:
+        if item_content is not None:
             if item_content.min() < 0 or item_content.max() > self.content:
                 raise ValueError(f"item_content must be in 0..A = 0..{self.content}, got {item_content.min()}.."
                                  f"{item_content.max()}. Number the tokens from 1; 0 is for none.")
@@ -141,13 +143,13 @@ class UlimModel(MomentModel):
         """Puts the items' own part of their vectors where `co_purchase.item_vectors` says [I].
 
         Args:
-            vectors: float32 [V + B + 1, D].
+            vectors: float32 [V + O + 1, D].
 
         Raises:
             ValueError: wrong shape.
         """
         if vectors.shape != self.embedding.item_table.shape:
-            raise ValueError(f"vectors must have shape [V + B + 1, D] = {list(self.embedding.item_table.shape)}, got "
+            raise ValueError(f"vectors must have shape [V + O + 1, D] = {list(self.embedding.item_table.shape)}, got "
                              f"{list(vectors.shape)}. Make them for the model's vocabulary and width.")
         self.embedding.item_table.assign(vectors)
 
@@ -155,7 +157,7 @@ class UlimModel(MomentModel):
         """Starts each item's bias from how often it was bought, so that training begins at popularity [I].
 
         Args:
-            events: int [V + B + 1], training events of each item.
+            events: int [V + O + 1], training events of each item.
         """
         self.embedding.bias_table.assign(np.log1p(events).astype(np.float32))
 
@@ -166,8 +168,8 @@ class UlimModel(MomentModel):
         What an earlier call added, before training went on, is taken back.
 
         Args:
-            events: int [V + B + 1], training events of each item.
-            recent: int [V + B + 1], those of late among them.
+            events: int [V + O + 1], training events of each item.
+            recent: int [V + O + 1], those of late among them.
         """
         if not recent.any():
             return
@@ -210,7 +212,7 @@ class UlimModel(MomentModel):
         return other
 
     def biases(self, item_category: np.ndarray) -> np.ndarray:
-        """Biases in another catalogue: int64 [V' + 1] -> float32 [V' + B + 1].
+        """Biases in another catalogue: int64 [V' + 1] -> float32 [V' + O + 1].
 
         An item after V has the smallest one of its category: where training leaves what nobody bought. In a category
         without items it has the smallest of all [I].

@@ -4,20 +4,21 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 
 import functools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import tensorflow as tf
 
 HISTORY, ENCODER, PGIN, SEARCH, MERGE = PARTS = ("history", "encoder", "pgin", "search", "merge")
 
-Function = TypeVar("Function", bound=Callable)
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
-def part(name: str) -> Callable[[Function], Function]:
+def part(name: str) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]:
     """The ops of a function stand in a name scope."""
-    def decorate(function: Function) -> Function:
+    def decorate(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         @functools.wraps(function)
-        def scoped(*args, **kwargs):
+        def scoped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
             with tf.name_scope(name):
                 return function(*args, **kwargs)
         return scoped

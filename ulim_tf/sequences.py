@@ -54,13 +54,13 @@ class Ids:
         return cls(np.concatenate([merged.code[start:][part.code] for start, part in zip(first, parts)]), merged.value)
 
     def take(self, index: np.ndarray) -> "Ids":
-        """The ids at `index` (positions or a mask), without the values that no longer occur."""
+        """The ids at `index` (positions int64 [n] or a mask bool [E]), without the values that no longer occur."""
         code = self.code[index]
         used = np.zeros(len(self.value), dtype=bool)
         used[code] = True
         return Ids((np.cumsum(used) - 1)[code], self.value[used])
 
-    def at(self, index: np.ndarray) -> "Ids":
+    def at(self, index: np.ndarray | slice) -> "Ids":
         """The ids at `index`, cheaper than `take`: with all values, also those that no longer occur."""
         return Ids(self.code[index], self.value)
 
@@ -98,26 +98,33 @@ class Events:
             item_id=Ids.concat([part.item_id for part in parts]),
             category_id=Ids.concat([part.category_id for part in parts]),
             timestamp=np.concatenate([part.timestamp for part in parts]),
-            group_id=None if parts[0].group_id is None else Ids.concat([part.group_id for part in parts]),
-            event_type=None if parts[0].event_type is None else Ids.concat([part.event_type for part in parts]),
+            group_id=None if parts[0].group_id is None else Ids.concat(
+                [_given("group_id", part.group_id) for part in parts]),
+            event_type=None if parts[0].event_type is None else Ids.concat(
+                [_given("event_type", part.event_type) for part in parts]),
         )
 
     def of_types(self, types: Sequence[str]) -> "Events":
-        """The events of these types; all events if there are none."""
+        """The events of these types; all events if there are none.
+
+        Raises:
+            ValueError: there are types, but the events do not tell theirs apart.
+        """
         if not types:
             return self
-        wanted = np.isin(self.event_type.value, [one.encode() for one in types])
-        return self.at(wanted[self.event_type.code])
+        event_type = _given("event_type", self.event_type)
+        wanted = np.isin(event_type.value, [one.encode() for one in types])
+        return self.at(wanted[event_type.code])
 
     def take(self, index: np.ndarray) -> "Events":
-        """The events at `index`: positions or a mask."""
+        """The events at `index` (positions int64 [n] or a mask bool [E]), without the ids that no longer occur."""
         return self._each(lambda ids: ids.take(index), index)
 
-    def at(self, index: np.ndarray) -> "Events":
-        """The events at `index`, as `Ids.at`."""
+    def at(self, index: np.ndarray | slice) -> "Events":
+        """The events at `index`, also a slice, as `Ids.at`."""
         return self._each(lambda ids: ids.at(index), index)
 
-    def _each(self, of_ids: Callable[[Ids], Ids], index: np.ndarray) -> "Events":
+    def _each(self, of_ids: Callable[[Ids], Ids], index: np.ndarray | slice) -> "Events":
         return Events(
             user_id=of_ids(self.user_id),
             item_id=of_ids(self.item_id),
@@ -270,8 +277,9 @@ def cap(events: Events, cut: int, most: int, seed: int, target_types: Sequence[s
     """
     kind = (events.timestamp >= cut).astype(np.int64)
     if target_types:
-        wanted = np.isin(events.event_type.value, [one.encode() for one in target_types])
-        kind[(kind == 1) & ~wanted[events.event_type.code]] = 2
+        event_type = _given("event_type", events.event_type)
+        wanted = np.isin(event_type.value, [one.encode() for one in target_types])
+        kind[(kind == 1) & ~wanted[event_type.code]] = 2
     part = 3 * events.user_id.code + kind
     crowded = np.bincount(part)[part] > most
     if not crowded.any():
@@ -326,6 +334,13 @@ def held_out_baskets(events: Events, cut: int, seen: np.ndarray, seed: int) -> I
             target_timestamp=int(ordered.timestamp[basket[0]]),
             items_unseen=int(np.count_nonzero(~known)),
         )
+
+
+def _given(name: str, ids: Ids | None) -> Ids:
+    if ids is None:
+        raise ValueError(f"{name} must be there for all events, got some without. Read {name} with the log, or name no "
+                         "types.")
+    return ids
 
 
 def _time_order(events: Events, seed: int) -> np.ndarray:

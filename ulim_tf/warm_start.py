@@ -11,7 +11,6 @@ A bucket without a row to take is in no category: it gets the mean of all items.
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -74,7 +73,7 @@ def warm_start(model: UlimModel, earlier: UlimModel, rows: EarlierRows) -> None:
         placed = mine.item_table.numpy()
         bought = placed.any(axis=1)
         new_vectors[bought] = _turned(placed, its.item_table.numpy(), rows.item)[bought]
-    by_row: Mapping[int, np.ndarray] = {
+    by_row: dict[int, np.ndarray] = {
         id(mine.item_table): _kept(its.item_table.numpy(), rows.item, new_vectors),
         id(mine.category_table): _with_mean(its.category_table.numpy(), rows.category),
         **{id(table): _kept(old.numpy(), rows.item, _by_category(old.numpy(), rows.item, item_category))
@@ -84,7 +83,7 @@ def warm_start(model: UlimModel, earlier: UlimModel, rows: EarlierRows) -> None:
     }
     if rows.content is not None:
         by_row[id(mine.content_table)] = _kept(its.content_table.numpy(), rows.content, mine.content_table.numpy())
-    if rows.profile is not None:
+    if rows.profile is not None and model.user_profile and earlier.user_profile:
         by_row[id(model.user_profile.table)] = _kept(
             earlier.user_profile.table.numpy(), rows.profile, model.user_profile.table.numpy())
     catalog = {id(mine.item_category), id(mine.item_content) if model.content else 0}

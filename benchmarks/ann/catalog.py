@@ -8,6 +8,7 @@ import numpy as np
 DIMENSIONS = 64
 ZIPF = 0.8
 DRAWS = ("uniform", "popular")
+SEEDS = {"catalogue": 17, "questions": 23}
 _ITEMS_OF_A_CLUSTER, _SPREAD = 500, 0.5
 
 
@@ -32,7 +33,7 @@ class Catalog:
         return np.split(order, np.cumsum(np.bincount(self.category, minlength=self.categories + 1)[1:-1]))
 
 
-def invented(items: int, categories: int, clustered: bool = False, seed: int = 17) -> Catalog:
+def invented(items: int, categories: int, clustered: bool = False, seed: int = SEEDS["catalogue"]) -> Catalog:
     """Standard normal vectors; categories whose sizes follow Zipf's law, none of them empty.
 
     Args:
@@ -52,7 +53,8 @@ def invented(items: int, categories: int, clustered: bool = False, seed: int = 1
     return Catalog(vectors, random.permutation(category), categories)
 
 
-def questions(catalog: Catalog, users: int, pairs: int, draw: str, seed: int = 23) -> tuple[np.ndarray, np.ndarray]:
+def questions(catalog: Catalog, users: int, pairs: int, draw: str,
+              seed: int = SEEDS["questions"]) -> tuple[np.ndarray, np.ndarray]:
     """What users ask: a standard normal vector in each of `pairs` distinct categories.
 
     Args:
@@ -73,7 +75,7 @@ def questions(catalog: Catalog, users: int, pairs: int, draw: str, seed: int = 2
     return random.standard_normal((users * pairs, DIMENSIONS), np.float32), np.concatenate(category)
 
 
-def near_items(catalog: Catalog, users: int, seed: int = 23) -> np.ndarray:
+def near_items(catalog: Catalog, users: int, seed: int = SEEDS["questions"]) -> np.ndarray:
     """Vectors around some items', float32 [U, D], as trained interests are."""
     random = np.random.default_rng(seed)
     near = catalog.vectors[random.choice(len(catalog.vectors), users)]

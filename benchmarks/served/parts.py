@@ -9,14 +9,15 @@ that op's, what TensorFlow needs between the two included. Ops belong to the par
     pgin       the next categories
     search     inside categories and in the whole pool
     merge      of the channels, with backfill
-    rest       ids to numbers and back, and what a call costs beside its ops
+    rest       ids to numbers and back
+
+What a call costs beside its ops, feeding and fetching, is spread over all of them: traced, it is mostly the trace.
 """
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
 import itertools
 import re
-import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -56,21 +57,20 @@ def _shares(session: tf.compat.v1.Session, outputs: Sequence[str],
     trace = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.SOFTWARE_TRACE)
     calls = []
     for number in range(_WARM_UP + _CALLS):
-        told, start = tf.compat.v1.RunMetadata(), time.perf_counter()
+        told = tf.compat.v1.RunMetadata()
         session.run(outputs, feeds[number % len(feeds)], trace, told)
-        seconds = time.perf_counter() - start
         if number >= _WARM_UP:
-            calls.append(by_part(told.step_stats, 1e9 * seconds))
+            calls.append(by_part(told.step_stats))
     median = {part: float(np.median([call[part] for call in calls])) for part in (*PARTS, REST)}
     return {part: nanos / sum(median.values()) for part, nanos in median.items()}
 
 
-def by_part(stats: StepStats, nanos: float) -> dict[str, float]:
-    """Nanoseconds of each part of a call that took `nanos` in all."""
-    ops = sorted((op.all_start_nanos, op.node_name) for device in stats.dev_stats for op in device.node_stats)
+def by_part(stats: StepStats) -> dict[str, float]:
+    """Nanoseconds of each part of a call."""
+    ops = sorted((op.all_start_nanos, op.all_start_nanos + op.all_end_rel_nanos, op.node_name)
+                 for device in stats.dev_stats for op in device.node_stats)
     spent = dict.fromkeys((*PARTS, REST), 0.0)
-    for (start, name), (after, _) in itertools.pairwise(ops):
+    for (start, _, name), (after, _, _) in itertools.zip_longest(ops, ops[1:], fillvalue=(ops[-1][1], 0, "")):
         scope = _SCOPE.search(f"/{name}")
         spent[scope[1] if scope else REST] += after - start
-    spent[REST] += nanos - sum(spent.values())
     return spent

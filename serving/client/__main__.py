@@ -3,6 +3,7 @@
 import argparse
 import csv
 import dataclasses
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,10 @@ from serving.client import Client, History, Recommendation
 
 _EVENT_COLUMNS = ("user_id", "item_id", "timestamp")
 _EVENT_TYPE = "event_type"
+_EXAMPLE = """example:
+  %(prog)s --server 127.0.0.1:8500 --history events.csv --user 42
+"""
+_INTERRUPTED = 130
 
 
 class _UserError(Exception):
@@ -22,8 +27,13 @@ class _UserError(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints recommendations for a history in a CSV file. Returns 0, or 2 after one line that says what is wrong."""
-    flags = _flags().parse_args(argv)
+    """`command`, of a command line."""
+    return command(parser().parse_args(argv))
+
+
+def command(flags: argparse.Namespace) -> int:
+    """Prints recommendations for a history in a CSV file. Returns 0; after one line that says what is wrong, 1 if the
+    server refused or did not answer, 2 if an argument is wrong."""
     try:
         history = _read_history(flags.history, flags.user, _columns(flags.columns))
         history = dataclasses.replace(history, now=flags.now, profile=_profile(flags.profile))
@@ -31,35 +41,46 @@ def main(argv: Sequence[str] | None = None) -> int:
                     label=flags.version_label) as client:
             recommendations = client.recommend(history)
     except _UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _fail(str(error), 2, flags.json)
     except grpc.RpcError as error:
-        print(f"error: {_explain(error, flags.server)}", file=sys.stderr)
-        return 2
-    print(_table(recommendations[:flags.top]))
+        return _fail(_explain(error, flags.server), 1, flags.json)
+    first = recommendations[:flags.top]
+    print(json.dumps({"recommendations": [dataclasses.asdict(one) for one in first]}) if flags.json else _table(first))
     return 0
 
 
-def _flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m serving.client", description=main.__doc__)
-    parser.add_argument("--server", default="127.0.0.1:8500", help="HOST:PORT of the gRPC interface")
-    parser.add_argument("--history", required=True, help="CSV file with user_id, item_id and timestamp (unix seconds)")
-    parser.add_argument("--user", help="whose events to take; may be left out if the file has one user")
-    parser.add_argument("--columns", default="", help="names in the file: user_id=..,item_id=..,timestamp=..; "
-                                                      "event_type=.. is sent only where it is named")
-    parser.add_argument("--profile", default="", metavar="COLUMN=VALUE,..",
-                        help="what is known of the user, for a servable that reads profiles; COLUMN= for not known")
-    parser.add_argument("--now", type=int, default=0, help="request time, unix seconds; 0: the newest event's")
-    parser.add_argument("--top", type=int, default=20, help="how many to print")
-    parser.add_argument("--model_name", default=contract.MODEL_NAME)
-    parser.add_argument("--version_label", help="of the version that is asked; the newest if absent")
-    parser.add_argument("--timeout", type=float, default=10.0, help="seconds")
-    parser.add_argument("--tls", action="store_true",
-                        help="encrypt; the usual authorities are trusted, or those of --tls_ca")
-    parser.add_argument("--tls_ca", type=Path, metavar="FILE", help="PEM certificates of the authorities to trust")
-    parser.add_argument("--tls_cert", type=Path, metavar="FILE", help="PEM certificate to show to the server")
-    parser.add_argument("--tls_key", type=Path, metavar="FILE", help="PEM key of --tls_cert")
-    return parser
+def _fail(message: str, code: int, as_json: bool) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": message}))
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    made = argparse.ArgumentParser("python -m serving.client", epilog=_EXAMPLE,
+                                   description="Prints recommendations for a history in a CSV file.",
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--server", default="127.0.0.1:8500", help="HOST:PORT of the gRPC interface")
+    made.add_argument("--history", required=True, metavar="FILE",
+                      help="CSV file with user_id, item_id and timestamp (unix seconds)")
+    made.add_argument("--user", help="whose events to take; may be left out if the file has one user")
+    made.add_argument("--columns", default="", help="names in the file: user_id=..,item_id=..,timestamp=..; "
+                                                    "event_type=.. is sent only where it is named")
+    made.add_argument("--profile", default="", metavar="COLUMN=VALUE,..",
+                      help="what is known of the user, for a servable that reads profiles; COLUMN= for not known")
+    made.add_argument("--now", type=int, default=0, help="request time, unix seconds; 0: the newest event's")
+    made.add_argument("--top", type=int, default=20, help="how many to print")
+    made.add_argument("--model_name", default=contract.MODEL_NAME)
+    made.add_argument("--version_label", help="of the version that is asked; the newest if absent")
+    made.add_argument("--timeout", type=float, default=10.0, help="seconds")
+    made.add_argument("--tls", action="store_true",
+                      help="encrypt; the usual authorities are trusted, or those of --tls_ca")
+    made.add_argument("--tls_ca", type=Path, metavar="FILE", help="PEM certificates of the authorities to trust")
+    made.add_argument("--tls_cert", type=Path, metavar="FILE", help="PEM certificate to show to the server")
+    made.add_argument("--tls_key", type=Path, metavar="FILE", help="PEM key of --tls_cert")
+    made.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    return made
 
 
 def _credentials(flags: argparse.Namespace) -> grpc.ChannelCredentials | None:
@@ -99,8 +120,8 @@ def _profile(mapping: str) -> dict[str, str]:
 
 def _read_history(file: str, user: str | None, columns: Mapping[str, str]) -> History:
     events: dict[str, list[tuple[str, int, str]]] = {}
-    for user_id, *event in _read_events(file, columns):
-        events.setdefault(user_id, []).append(event)
+    for user_id, item_id, seconds, event_type in _read_events(file, columns):
+        events.setdefault(user_id, []).append((item_id, seconds, event_type))
     if not events:
         raise _UserError(f"{file} has no events")
     if user is None and len(events) > 1:
@@ -158,4 +179,7 @@ def _table(recommendations: Sequence[Recommendation]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)

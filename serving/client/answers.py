@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from serving import contract
 
-Row = Mapping[str, np.ndarray]
+Row: TypeAlias = Mapping[str, Any]  # an array, or its one element where an output has no axis but that of requests
 
 
 @dataclasses.dataclass(frozen=True)

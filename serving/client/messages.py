@@ -29,7 +29,7 @@ _MESSAGES = {
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
 
-def _field(text: str) -> _FIELD:
+def _field(text: str) -> descriptor_pb2.FieldDescriptorProto:
     *repeated, kind, name, _, number = text.split()
     field = _FIELD(name=name, number=int(number), label=_FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL)
     if kind in _MESSAGES:

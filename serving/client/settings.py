@@ -141,7 +141,7 @@ def read_rows(asked: Sequence[Asked], responses: Sequence[PredictResponse], read
         responses: to each of them.
         read: makes an answer of a row of the outputs.
     """
-    answers = {}
+    answers: dict[int, Answer] = {}
     for (places, _), response in zip(asked, responses):
         answers.update((places[number], read(row)) for number, row in enumerate(rows(response, len(places))))
     return [answers[place] for place in range(len(answers))]

@@ -216,9 +216,9 @@ class _Batch:
             return
         try:
             merged = merge([task.inputs for task in tasks], parameters.allowed_batch_sizes)
-            left = [task.seconds_left() for task in tasks]
+            left = [seconds for task in tasks if (seconds := task.seconds_left()) is not None]
             # As long as the most patient of them waits.
-            outputs = tasks[0].compute(merged, None if None in left else max(left))
+            outputs = tasks[0].compute(merged, max(left) if len(left) == len(tasks) else None)
             given = split(outputs, [task.rows for task in tasks], len(next(iter(merged.values()))))
         except Exception as error:  # whatever it is, it belongs to those who wait
             if len(tasks) == 1:

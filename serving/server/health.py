@@ -5,7 +5,7 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -15,7 +15,7 @@ from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 _PREDICTION_SERVICE = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
 _MODEL_SERVICE = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 _SERVICES = ("", _PREDICTION_SERVICE)
-_STATUS = health_pb2.HealthCheckResponse
+_STATUS: TypeAlias = health_pb2.HealthCheckResponse
 _NO_SERVICE = "?"
 _POLL_SECONDS = 0.1
 
@@ -33,7 +33,8 @@ class Health(health.HealthServicer):
         pool = ThreadPoolExecutor(2, "health")
         super().__init__(experimental_non_blocking=True, experimental_thread_pool=pool)
         # gRPC finds a method's own threads by this attribute of its function.
-        type(self).Check.experimental_thread_pool = pool
+        check: Any = type(self).Check
+        check.experimental_thread_pool = pool
         self._available = available
         self._watched: set[Callable[[Any], None]] = set()
         self._draining = threading.Event()
@@ -46,7 +47,7 @@ class Health(health.HealthServicer):
         return super().Check(request, context)
 
     def Watch(self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext,
-              send_response_callback: Callable[[Any], None] | None = None) -> None:
+              send_response_callback: Callable[[Any], None]) -> None:
         """The status now and at every change, until the client leaves or the server drains."""
         # The library keeps every name that was ever watched.
         known = request if request.service in _SERVICES else health_pb2.HealthCheckRequest(service=_NO_SERVICE)
@@ -81,5 +82,6 @@ def add_to_server(servicer: Health, server: grpc.Server) -> None:
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     names = [_PREDICTION_SERVICE, _MODEL_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
     # A reflection stream holds a thread for as long as its client likes.
-    _Reflection.ServerReflectionInfo.experimental_thread_pool = ThreadPoolExecutor(2, "reflection")
+    info: Any = _Reflection.ServerReflectionInfo
+    info.experimental_thread_pool = ThreadPoolExecutor(2, "reflection")
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(_Reflection(names), server)

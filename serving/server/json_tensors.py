@@ -12,7 +12,7 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -157,6 +157,7 @@ def _bytes(value: Any) -> bytes:
 
 
 def _write(array: np.ndarray, as_bytes: bool) -> Any:
+    spell: Callable[[Any], Any]
     if array.dtype == object:
         spell = _base64 if as_bytes else _text
     elif array.dtype.kind == "f" or array.dtype == tf.bfloat16.as_numpy_dtype:

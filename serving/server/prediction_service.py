@@ -19,7 +19,7 @@ from serving.server.errors import invalid
 from serving.server.grpc_errors import refusing, seconds_left
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
-from serving.server.tensors import to_array, to_proto
+from serving.server.tensors import fill, to_array
 
 _SIGNATURE_DEF = "signature_def"
 
@@ -46,7 +46,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             response.model_spec.signature_name = (
                 request.model_spec.signature_name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY)
             for alias, array in outputs.items():
-                response.outputs[alias].CopyFrom(to_proto(array))
+                fill(response.outputs[alias], array)
             return response
 
     def GetModelMetadata(self, request: get_model_metadata_pb2.GetModelMetadataRequest,
@@ -60,13 +60,13 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         """Not offered."""
         with refusing(context):
             _need_model_spec(request)
-            unoffered.classify(self._manager, request.model_spec)
+            unoffered.single_inference(self._manager, request.model_spec, "Classify")
 
     def Regress(self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext) -> None:
         """Not offered."""
         with refusing(context):
             _need_model_spec(request)
-            unoffered.regress(self._manager, request.model_spec)
+            unoffered.single_inference(self._manager, request.model_spec, "Regress")
 
     def MultiInference(self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext) -> None:
         """Not offered."""

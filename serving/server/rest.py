@@ -147,10 +147,10 @@ class _Handler(tornado.web.RequestHandler):
     def malformed(self) -> dict[str, Any]:
         raise invalid(f"Malformed request: {self.request.method} {self.request.path}")
 
-    async def get(self, *_: str) -> None:
+    async def get(self, *_: Any, **__: Any) -> None:
         await self.answer(self.malformed)
 
-    async def post(self, *_: str) -> None:
+    async def post(self, *_: Any, **__: Any) -> None:
         await self.answer(self.malformed)
 
 
@@ -163,23 +163,25 @@ class _Predict(_Handler):
         await self.answer({"predict": self._predict, "classify": self._classify, "regress": self._regress}[method],
                           name, version, label)
 
-    def _predict(self, *model_parts: str | None) -> dict[str, Any]:
+    def _predict(self, name: str, version: str | None, label: str | None) -> dict[str, Any]:
         with self.metrics.request("Predict", "REST") as asked:
             request = json_tensors.parse(self.request.body)
             signature_name = request.get("signature_name", "")
-            with self.manager.borrow(_spec(*model_parts)) as (_, model):
-                asked.model_name = model_parts[0]
+            with self.manager.borrow(_spec(name, version, label)) as (_, model):
+                asked.model_name = name
                 inputs = json_tensors.read_inputs(request, model.signature(signature_name))
                 outputs = model.predict(signature_name, inputs, timeout=self.timeout)
                 return json_tensors.write_outputs(outputs, request)
 
-    def _classify(self, *model_parts: str | None) -> dict[str, Any]:
+    def _classify(self, name: str, version: str | None, label: str | None) -> dict[str, Any]:
         request = json_tensors.parse_object(self.request.body)
-        unoffered.classify(self.manager, _spec(*model_parts, request.get("signature_name", "")))
+        unoffered.single_inference(self.manager, _spec(name, version, label, request.get("signature_name", "")),
+                                   "Classify")
 
-    def _regress(self, *model_parts: str | None) -> dict[str, Any]:
+    def _regress(self, name: str, version: str | None, label: str | None) -> dict[str, Any]:
         request = json_tensors.parse_object(self.request.body)
-        unoffered.regress(self.manager, _spec(*model_parts, request.get("signature_name", "")))
+        unoffered.single_inference(self.manager, _spec(name, version, label, request.get("signature_name", "")),
+                                   "Regress")
 
 
 class _MetricsPage(_Handler):
@@ -189,21 +191,21 @@ class _MetricsPage(_Handler):
 
 
 class _Status(_Handler):
-    async def get(self, *model_parts: str | None) -> None:
-        await self.answer(self._status, *model_parts)
+    async def get(self, name: str, version: str | None, label: str | None) -> None:
+        await self.answer(self._status, name, version, label)
 
-    def _status(self, *model_parts: str | None) -> dict[str, Any]:
-        return _to_dict(GetModelStatusResponse(model_version_status=self.manager.statuses(_spec(*model_parts))))
+    def _status(self, name: str, version: str | None, label: str | None) -> dict[str, Any]:
+        return _to_dict(GetModelStatusResponse(model_version_status=self.manager.statuses(_spec(name, version, label))))
 
 
 class _Metadata(_Handler):
-    async def get(self, *model_parts: str | None) -> None:
-        await self.answer(self._metadata, *model_parts)
+    async def get(self, name: str, version: str | None, label: str | None) -> None:
+        await self.answer(self._metadata, name, version, label)
 
-    def _metadata(self, *model_parts: str | None) -> dict[str, Any]:
+    def _metadata(self, name: str, version: str | None, label: str | None) -> dict[str, Any]:
         field = "signature_def"
         response = model_metadata(self.manager, GetModelMetadataRequest(
-            model_spec=_spec(*model_parts), metadata_field=[field]))
+            model_spec=_spec(name, version, label), metadata_field=[field]))
         signatures = SignatureDefMap()
         response.metadata[field].Unpack(signatures)
         spec = response.model_spec

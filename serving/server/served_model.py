@@ -128,11 +128,13 @@ class ServedModel:
         """An available version, the newest for None, and its number; None if there is none. It stays loaded inside."""
         with self._changed:
             numbered = {version.number: version for version in self._available()}
-            version = numbered.get(max(numbered, default=None) if number is None else number)
-            if version:
+            if number is None:
+                number = max(numbered, default=None)
+            version = None if number is None else numbered.get(number)
+            model = version.model if version else None
+            if version and model:
                 version.in_flight += 1
-                model = version.model
-        if not version:
+        if not version or not model:
             yield None
             return
         try:
@@ -255,7 +257,8 @@ class ServedModel:
             self._unload(version)
 
     def _unload(self, version: _Version) -> None:
-        version.model.close()
+        if version.model:
+            version.model.close()
         version.model = None
         self._enter(version, ModelVersionStatus.END)
         _LOG.info("Version %d of %s is unloaded", version.number, self._config.name)

@@ -7,7 +7,7 @@ answered there; the embedded server has no such answer and says UNIMPLEMENTED.
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import grpc
 import tensorflow as tf
@@ -22,24 +22,15 @@ _INPUTS = tf.saved_model.CLASSIFY_INPUTS  # as REGRESS_INPUTS
 _CLASSES, _SCORES = tf.saved_model.CLASSIFY_OUTPUT_CLASSES, tf.saved_model.CLASSIFY_OUTPUT_SCORES
 
 
-def classify(manager: Manager, spec: ModelSpec) -> NoReturn:
+def single_inference(manager: Manager, spec: ModelSpec, method: Literal["Classify", "Regress"]) -> NoReturn:
     """Raises:
-        ServingError: INVALID_ARGUMENT, the signature is not for classification; UNIMPLEMENTED, it is; or see
+        ServingError: INVALID_ARGUMENT, the signature is not for the method; UNIMPLEMENTED, it is; or see
             `Manager.borrow`.
     """
     with manager.borrow(spec) as (_, model):
-        _check_classification(_signature(model.signatures, spec, "No signature was found with the name"))
-    raise _unimplemented("Classify")
-
-
-def regress(manager: Manager, spec: ModelSpec) -> NoReturn:
-    """Raises:
-        ServingError: INVALID_ARGUMENT, the signature is not for regression; UNIMPLEMENTED, it is; or see
-            `Manager.borrow`.
-    """
-    with manager.borrow(spec) as (_, model):
-        _check_regression(_signature(model.signatures, spec, "No signature was found with the name"))
-    raise _unimplemented("Regress")
+        signature = _signature(model.signatures, spec, "No signature was found with the name")
+        (_check_classification if method == "Classify" else _check_regression)(signature)
+    raise _unimplemented(method)
 
 
 def multi_inference(manager: Manager, request: MultiInferenceRequest) -> NoReturn:

@@ -3,11 +3,12 @@
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
 import os
+from typing import TypeAlias
 
 import tensorflow as tf
 from tensorflow_serving.config.file_system_storage_path_source_pb2 import FileSystemStoragePathSourceConfig
 
-VersionPolicy = FileSystemStoragePathSourceConfig.ServableVersionPolicy
+VersionPolicy: TypeAlias = FileSystemStoragePathSourceConfig.ServableVersionPolicy
 _LARGEST_VERSION = 2**63 - 1
 
 

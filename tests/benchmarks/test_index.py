@@ -105,6 +105,7 @@ def test_methods_take_turns():
     assert seconds.keys() == {"one", "two"} and all(0 <= value < 0.1 for value in seconds.values())
 
 
+@pytest.mark.e2e
 def test_the_command_measures_one_size_on_one_core(tmp_path):
     run = subprocess.run([sys.executable, "-m", "benchmarks.index", "--items", "2000", "--categories", "30",
                           "--json", tmp_path / "rows.json"], cwd=ROOT, check=True, capture_output=True, text=True)
@@ -126,6 +127,8 @@ def test_the_command_measures_one_size_on_one_core(tmp_path):
                                 min(METHODS[row["method"]].most_users if row["method"] in METHODS else 64,
                                     256 if row["table"] == "search 10" else 64))
     assert {row["method"] for row in rows if row["table"] == "search 10"} == set(METHODS)
+    [made] = json.loads((tmp_path / "rows_runs.json").read_text())
+    assert made["seed"] == {"catalogue": 17, "questions": 23} and "--items 2000" in made["command"]
     assert "% of its core" in run.stdout
     assert "search_all recall, V = 2,000, C = 30, normal: 1.000, at least 0.95" in run.stdout
 
@@ -134,6 +137,9 @@ def test_half_a_size_is_refused(capsys):
     with pytest.raises(SystemExit):
         index.main(["--items", "2000"])
     assert "--items and --categories go together" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        index.main(["--items", "2000", "--categories", "30", "--quick"])
+    assert "--quick has sizes of its own, without --items" in capsys.readouterr().err
 
 
 def row(method, us, recall=1.0, table="search 10", queries="uniform", size=(100, 10), resident=256.0):
@@ -183,7 +189,8 @@ def test_an_index_without_rows_has_no_goals():
     assert [goal for goal, *_ in index.goals([one for one in ROWS if "ULIM" not in one["method"]])] == []
 
 
-def test_the_command_writes_its_rows_and_plot_and_says_which_goals_are_missed(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_command_writes_its_rows_and_plot_and_says_which_goals_are_missed(tmp_path, monkeypatch, capsys, quick):
     sizes = []
 
     def measure(items, categories, full):
@@ -192,11 +199,12 @@ def test_the_command_writes_its_rows_and_plot_and_says_which_goals_are_missed(tm
 
     monkeypatch.setattr(index, "measure", measure)
     monkeypatch.setattr(index.cost, "use_one_core", lambda: None)
-    index.main(["--json", str(tmp_path / "rows.json")])
-    assert sizes == [*index.SIZES, *index.SWEPT]
-    assert len(json.loads((tmp_path / "rows.json").read_text())) == 2 * 14 + 3 * 7
+    index.main(["--json", str(tmp_path / "rows.json"), *["--quick"] * quick])
+    assert sizes == ([(200_000, 1000), (50_000, 1000)] if quick else [*index.SIZES, *index.SWEPT])
+    assert len(json.loads((tmp_path / "rows.json").read_text())) == (14 + 7 if quick else 2 * 14 + 3 * 7)
     assert (tmp_path / "rows.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
     assert ("MISSED  ULIM ScaNN exact faster than FAISS IVFFlat, V = 200,000, C = 1,000, popular: 1.200, at least 1.5"
             in printed)
-    assert "met     search_all recall, V = 1,000,000, C = 10,000, clustered: 0.960, at least 0.95" in printed
+    largest = "V = 200,000, C = 1,000" if quick else "V = 1,000,000, C = 10,000"
+    assert f"met     search_all recall, {largest}, clustered: 0.960, at least 0.95" in printed

@@ -123,6 +123,19 @@ def test_the_command_measures_what_is_asked_for_and_keeps_other_rows(tmp_path, m
     assert found["rows"] == list(ROWS.values())
     assert found["seed"] == 17 and found["versions"]["polars"] == "1.44.2" and found["machine"]["cpus"] > 0
     assert file.with_suffix(".png").stat().st_size > 10_000
+    assert found["machine"]["memory_gib"] > 0 and found["made"] and found["command"]
     printed = capsys.readouterr().out
     assert "MISSED  events_per_s of one worker, 1,000,000 events of csv: 1e+05, at least 150,000" in printed
     assert "met     2 workers' events_per_s over one's, 1,000,000 events of csv: 1.8, at least 1.7" in printed
+
+
+def test_quick_is_the_shortest_log_of_parquet(tmp_path, monkeypatch):
+    asked = []
+
+    def measure(case, repetitions):
+        asked.append(case)
+        return row(case.method, case.workers, 1.0, 1.0) | case._asdict()
+
+    monkeypatch.setattr(ingest, "measure", measure)
+    ingest.main(["--json", str(tmp_path / "rows.json"), "--quick"])
+    assert {(case.format, case.events) for case in asked} == {("parquet", 1_000_000)} and len(asked) == 5

@@ -61,8 +61,8 @@ def test_a_trace_is_divided_at_the_starts_of_ops():
     ops = stats.dev_stats.add().node_stats
     for name, start in (("call/history/Sort", 100), ("call/encoder/short/MatMul", 130), ("call/Gather", 150),
                         ("call/merge_2/Unique", 160), ("call/historyless/Add", 200), ("_SINK", 230)):
-        ops.add(node_name=name, all_start_nanos=start)
-    assert parts.by_part(stats, 300) == {"history": 30, "encoder": 20, "pgin": 0, "search": 0, "merge": 40, "rest": 210}
+        ops.add(node_name=name, all_start_nanos=start, all_end_rel_nanos=7)
+    assert parts.by_part(stats) == {"history": 30, "encoder": 20, "pgin": 0, "search": 0, "merge": 40, "rest": 47}
 
 
 def row(scenario, path, history, clients=1, p50=1.0, p99=1.0, rate=1.0, items=100, batch=1):
@@ -104,6 +104,24 @@ def test_one_scenario_replaces_its_own_rows_only(tmp_path, monkeypatch, capsys):
     assert "met     p50 of K = 100 over K = 10: 1.667, at most 1.8" in printed
     assert "MISSED  p50 over two towers': 3.000, at most 2.5" in printed
     assert file.with_suffix(".png").stat().st_size > 10_000
+    [run] = json.loads((tmp_path / "rows_runs.json").read_text())
+    assert (run["scenario"], run["items"], run["seed"]) == ("ULIM, K = 100", 100, 17)
+
+
+def test_quick_asks_ten_categories_and_the_two_towers(tmp_path, monkeypatch):
+    asked = []
+
+    def measure(name, servable, flags, cache):
+        asked.append((name, servable.items, flags))
+        return [one | {"items": servable.items} for one in ROWS if one["scenario"] == name and one["items"] == 100]
+
+    monkeypatch.setattr(serving, "measure", measure)
+    file = tmp_path / "rows.json"
+    file.write_text("what an earlier run wrote")
+    serving.main(["--json", str(file), "--quick"])
+    assert asked == [("ULIM, K = 10", 1_000_000, ()), ("two towers", 1_000_000, ())]
+    assert {one["scenario"] for one in json.loads(file.read_text())} == {"ULIM, K = 10", "two towers"}
+    assert len(json.loads((tmp_path / "rows_runs.json").read_text())) == 2
 
 
 @pytest.mark.e2e
@@ -118,11 +136,12 @@ def test_a_server_is_asked_by_as_many_clients_as_wanted(toy, log):
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("searched", [3, 0])
-def test_the_rows_of_a_scenario(tmp_path, searched):
+def test_the_rows_of_a_scenario(tmp_path, monkeypatch, searched):
+    monkeypatch.setattr(serving, "HISTORIES", (20, 100, 300))  # 5,000 events take their time
     small = Servable(items=2000, categories=20, searched=searched, users=8, steps=1)
-    rows = serving.measure("some", small, (), tmp_path, calls=3, seconds=2.0)
+    rows = serving.measure("some", small, (), tmp_path, calls=3, seconds=0.8)
     shapes = {(one["path"], one["history"], one["batch"], one["clients"]) for one in rows}
-    lengths, loaded = ((100, 1000, 5000), 1000) if searched else ((100,), 100)
+    lengths, loaded = ((20, 100, 300), 300) if searched else ((100,), 100)
     assert shapes == {(path, length, batch, 1) for path in ("graph", "grpc") for length in lengths
                       for batch in (1, 32)} | {("grpc", loaded, 1, clients) for clients in (4, 16, 64)}
     assert all(one["p50_ms"] <= one["p95_ms"] <= one["p99_ms"] and one["items"] == 2000 for one in rows)

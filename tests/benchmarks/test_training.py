@@ -108,7 +108,7 @@ def test_a_row_is_measured_in_a_process_of_its_own(model):
 
 def row(model, length, items, ms_per_sample, step_ms, input_share):
     return {"model": model, "history": length, "items": items, "ms_per_sample": ms_per_sample, "step_ms": step_ms,
-            "input_share": input_share, "samples_per_s": 1.0}
+            "input_share": input_share, "samples_per_s": 1.0, "users_per_s": 1.0, "peak_mib": 1.0}
 
 
 ROWS = [row("ulim", 300, 10, 2.0, 100.0, 0.1), row("ulim", 3000, 10, 3.0, 150.0, 0.2),
@@ -129,6 +129,22 @@ def test_the_command_writes_its_rows_and_says_which_goals_are_missed(tmp_path, m
     monkeypatch.setattr(training, "measure_alone", lambda *what: next(left))
     training.main(["--json", str(tmp_path / "rows.json")])
     assert json.loads((tmp_path / "rows.json").read_text()) == [*ROWS, *ROWS[-1:] * 3]
+    [run] = json.loads((tmp_path / "rows_runs.json").read_text())
+    assert run["seed"] == 17 and run["versions"]["tensorflow"] == "2.16.2"
+    assert (tmp_path / "rows.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
     assert "MISSED  ms_per_sample at L = 3,000 over L = 300: 1.50, at most 1.3" in printed
     assert "met     input_share at L = 300, V = 100: 0.05, at most 0.15" in printed
+
+
+def test_quick_leaves_the_longest_histories_out(tmp_path, monkeypatch):
+    asked = []
+
+    def measure(*what):
+        asked.append(what)
+        return row(*what, 1.0, 1.0, 0.1)
+
+    monkeypatch.setattr(training, "measure_alone", measure)
+    training.main(["--quick", "--json", str(tmp_path / "rows.json")])
+    assert asked == [("ulim", 300, 60_000), ("ulim", 1000, 60_000), ("ulim", 300, 600_000), ("sasrec", 300, 60_000),
+                     ("sasrec", 1000, 60_000)]

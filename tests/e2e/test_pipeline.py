@@ -109,11 +109,17 @@ def test_the_client_command_prints_recommendations(pipeline_run, server, tmp_pat
 
 def test_a_second_run_is_taken_from_the_cache_and_pushes_nothing(pipeline_run):
     before = pipeline_run.versions()
-    done = subprocess.run(pipeline_run.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, done.stdout
+    done = subprocess.run([sys.executable, "-m", "tfx_pipeline.command", "train", *pipeline_run.command[3:], "--json"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     for step in STEPS:
-        assert re.search(rf"^{step} +cached ", done.stdout, re.MULTILINE), step
+        assert re.search(rf"^{step} +cached ", done.stderr, re.MULTILINE), step
     assert pipeline_run.versions() == before
+    result = json.loads(done.stdout)
+    counts = result.pop("counts")
+    assert (counts["events"], counts["train_users"]) == (len(pipeline_run.events), 60)
+    assert 0 < result.pop("minutes") < 10
+    assert result == {"servable": str(before[0]), "blessed": True, "refusals": []}
 
 
 def test_all_users_are_recommended_to_in_parquet(pipeline_run, tmp_path):

@@ -1,4 +1,7 @@
-"""A second run, on a log and a catalogue with new items, begins with what the first one pushed."""
+"""A second run, on a log and a catalogue with new items, begins with what the first one pushed.
+
+Its schema is inferred from its examples, where the first run's is the package's own.
+"""
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
@@ -11,11 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import tf_keras as keras
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from tfx_pipeline import run_local, run_summary
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.training.loop import TrainingLoop
 from ulim_tf import config as settings
+from ulim_tf import features
 
 pytestmark = pytest.mark.e2e
 
@@ -33,6 +39,7 @@ class Began(NamedTuple):
     told: str
     catalog: pd.DataFrame
     likened: pd.Series  # the item that the new ones are like
+    schema: schema_pb2.Schema  # that passed the data gate
 
 
 class StopHere(Exception):
@@ -71,16 +78,19 @@ def began(pipeline_run, tmp_path_factory):
             run_local.run(
                 events=str(folder / "events.parquet"), catalog=str(folder / "products.parquet"), columns={},
                 users=str(pipeline_run.workdir.parent / "data" / "users.parquet"), workdir=folder / "run",
-                config=settings.load(PipelineConfig, pipeline_run.workdir.parent / "config.yaml"))
+                schema=None, config=settings.load(PipelineConfig, pipeline_run.workdir.parent / "config.yaml"))
     [loop] = seen
     assert loop.history.warm_start
     trained = outputs["servable"] / "trained"
     steps = run_summary.read(run_local.metadata_connection(folder / "run")).steps
     transform = next(step.outputs["transform_graph"] for step in steps if "transform_graph" in step.outputs)
+    passed = schema_pb2.Schema()
+    [schema] = next(step.outputs["passed_schema"] for step in steps if "passed_schema" in step.outputs).iterdir()
+    text_format.Parse(schema.read_text(), passed)
     return Began(keras.models.load_model(trained / "model.keras", compile=False), loop._model,
                  *({name: (where / name).read_text().split("\n")[:-1] for name in VOCABULARIES}
                    for where in (trained, transform / "transform_fn" / "assets")),
-                 told.getvalue(), pd.concat([catalog, more]), likened)
+                 told.getvalue(), pd.concat([catalog, more]), likened, passed)
 
 
 def tables(model: keras.Model) -> list[tuple[str, np.ndarray]]:
@@ -91,6 +101,12 @@ def tables(model: keras.Model) -> list[tuple[str, np.ndarray]]:
             ("item_id", model.popularity_shift.numpy()), ("category_id", embedding.category_table.numpy()),
             ("category_id", kernel.numpy().T), ("category_id", bias.numpy()),
             ("content", embedding.content_table.numpy()), ("profile", model.user_profile.table.numpy())]
+
+
+def test_an_inferred_schema_passes_the_gate_and_is_what_transform_reads(began):
+    assert "] SchemaGen" in began.told and "ImportSchemaGen" not in began.told
+    kinds = {feature.name: feature.type for feature in began.schema.feature}
+    assert kinds[features.EVENT_ITEM] == schema_pb2.BYTES and kinds[features.EVENT_TIMESTAMP] == schema_pb2.INT
 
 
 def test_what_both_runs_know_keeps_its_rows_bit_by_bit(began):

@@ -1,6 +1,8 @@
 """Every signature of `ulim` and `ulim_gpu`, exported by one call, against plain Python, and what filters promise."""
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import NamedTuple
 
 import hypothesis
@@ -11,9 +13,11 @@ import tensorflow as tf
 from hypothesis import given
 
 from serving import contract
+from serving.client import History
 from serving.export import export_servables
 from tests import oracles
 from tests.serving import reference
+from tests.serving.servables import only, shared, write_vocabularies
 from tests.ulim_tf.examples import item_categories
 from ulim_tf import config as settings
 from ulim_tf.model import UlimModel
@@ -106,13 +110,22 @@ def shaken_model(config: settings.UlimConfig = CONFIG) -> UlimModel:
     return model
 
 
-def export(model: UlimModel, folder) -> dict[str, tf.Module]:
-    """Both, loaded."""
-    for name, count in (("item", ITEMS), ("category", CATEGORIES)):
-        (folder / name).write_text("".join(f"{name} {number}\n" for number in range(1, count + 1)))
-    export_servables(model, str(folder / "item"), str(folder / "category"),
-                     {name: str(folder / "serving" / name) for name in INDEXED})
-    return {name: tf.saved_model.load(str(folder / "serving" / name)) for name in INDEXED}
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all servables of such a model, its vocabularies, and told.json, what was told meanwhile."""
+    def export(folder: Path) -> None:
+        told: list[str] = []
+        found = export_servables(
+            shaken_model(), *write_vocabularies(folder, ITEMS, CATEGORIES),
+            {name: str(folder / name) for name in (*INDEXED, "ulim_encoder")}, progress=told.append,
+            warmup_histories=[History(["item 1"], [5], now=9)], data={"Log": "of 1999 | and 2000"})
+        assert found.keys() == {*INDEXED} and found["ulim_gpu"].in_category == 1.0
+        (folder / "told.json").write_text(json.dumps(told))
+
+    return shared(tmp_path_factory, "shaken", export)
+
+
+def loaded(folder: Path) -> dict[str, tf.Module]:
+    return {name: tf.saved_model.load(str(folder / name)) for name in INDEXED}
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +134,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def servables(model, tmp_path_factory):
-    yield export(model, tmp_path_factory.mktemp("answers"))
+def servables(tmp_path_factory):
+    yield loaded(exported(tmp_path_factory))
 
 
 @pytest.fixture(params=INDEXED)
@@ -263,8 +276,11 @@ def test_filters_keep_what_they_promise(servables, name, data):
 def test_a_shop_that_never_repeats_does_not_under_filters_either(tmp_path):
     """And excluded items use up no place of a search: two of each category come after those that led it."""
     retrieval = dataclasses.replace(CONFIG.retrieval, exclude_seen=True, per_category=2, short_term=2, results=RESULTS)
-    servables = export(shaken_model(dataclasses.replace(CONFIG, retrieval=retrieval)), tmp_path)
-    for signatures in (servables[name].signatures for name in INDEXED):
+    with only("serving_default", "retrieve"):
+        export_servables(shaken_model(dataclasses.replace(CONFIG, retrieval=retrieval)),
+                         *write_vocabularies(tmp_path, ITEMS, CATEGORIES),
+                         {name: str(tmp_path / name) for name in INDEXED})
+    for signatures in (servable.signatures for servable in loaded(tmp_path).values()):
         plain = numpy(signatures["serving_default"](**request([Asked([])], filtered=False)))
         found = plain["item_id"][0][plain["channel"][0] < 2]
         seen = [oracles.Event(number(one), 5) for one in found]
@@ -277,12 +293,11 @@ def test_a_shop_that_never_repeats_does_not_under_filters_either(tmp_path):
 
 
 def test_what_is_no_servable_is_refused(model, tmp_path):
-    for name, count in (("item", ITEMS), ("category", CATEGORIES)):
-        (tmp_path / name).write_text("x\n" * count)
+    vocabularies = write_vocabularies(tmp_path, ITEMS, CATEGORIES)
     for directories, got in (({"ulim": "a", "ulim_tpu": "b"}, "ulim_tpu"), ({}, "none")):
         with pytest.raises(ValueError, match=f"directories must name servables of ulim, ulim_gpu, ulim_encoder, got "
                                              f"{got}. Leave out"):
-            export_servables(model, str(tmp_path / "item"), str(tmp_path / "category"), directories)
+            export_servables(model, *vocabularies, directories)
 
 
 def test_the_contract_names_what_is_there(signatures):

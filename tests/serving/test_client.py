@@ -2,6 +2,7 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -158,13 +159,27 @@ def test_the_command_sends_what_is_known_of_the_user(served, tmp_path):
     (TWO_USERS, ("--columns", "item=product"), "--columns takes pairs such as item_id=product, for user_id, item_id, "
                                                "timestamp and event_type; got 'item=product'"),
     (TWO_USERS, ("--user", "u1", "--profile", "nl"), "--profile takes pairs such as country=nl, got 'nl'"),
-    (TWO_USERS, ("--user", "u1", "--model_name", "other"), "answered NOT_FOUND: Servable not found for request"),
 ])
 def test_the_command_says_in_one_line_what_is_wrong(served, tmp_path, capsys, text, flags, message):
     assert run(served, tmp_path, text, *flags) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert message in line
+
+
+def test_the_command_says_what_the_server_refused(served, tmp_path, capsys):
+    assert run(served, tmp_path, TWO_USERS, "--user", "u1", "--model_name", "other", "--json") == 1
+    told = capsys.readouterr()
+    message = f"{served.target} answered NOT_FOUND: Servable not found for request"
+    assert told.err == f"error: {message}\n"
+    assert json.loads(told.out) == {"error": message}
+
+
+def test_the_command_prints_json_for_machines(served, tmp_path, capsys):
+    assert run(served, tmp_path, TWO_USERS, "--user", "u1", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"recommendations": [
+        {"item_id": "tea", "category_id": "drinks", "channel": "long-term", "score": -0.5},
+        {"item_id": "käse", "category_id": "dairy", "channel": "short-term", "score": -1.25}]}
 
 
 def test_the_command_names_a_file_that_is_not_there(served, tmp_path, capsys):
@@ -174,6 +189,6 @@ def test_the_command_names_a_file_that_is_not_there(served, tmp_path, capsys):
 
 def test_the_command_says_how_to_start_a_server_that_does_not_answer(served, tmp_path, capsys):
     # Port 1 is reserved and never listened at.
-    assert run(served, tmp_path, TWO_USERS, "--user", "u1", target="127.0.0.1:1") == 2
+    assert run(served, tmp_path, TWO_USERS, "--user", "u1", target="127.0.0.1:1") == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: no server answers at 127.0.0.1:1. Start one: python -m serving.server ")

@@ -3,22 +3,17 @@
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
 import asyncio
-import datetime
 import inspect
-import ipaddress
 import itertools
 import time
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from serving.client import AsyncClient, Client, History, LabelSplit, Retry
 from serving.client.__main__ import main
 from tests.serving import scripted_server
+from tests.serving.certificates import Authority
 
 UNAVAILABLE, INTERNAL = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL
 # One row: what is asked is answered one user at a time.
@@ -218,51 +213,34 @@ def test_of_a_hedged_request_only_the_lack_of_a_server_leaves_it_to_the_other(ma
 # TLS and metadata ---------------------------------------------------------------------------------------------------
 
 
-def certificate(name: str, issuer=None):
-    """(PEM key, PEM certificate, their objects), of localhost; signed by itself without an issuer."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    signer, signer_name = (issuer[2], issuer[3]) if issuer else (key, subject)
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (x509.CertificateBuilder().subject_name(subject).issuer_name(signer_name).public_key(key.public_key())
-            .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName(
-                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-            .sign(signer, hashes.SHA256()))
-    pem_key = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                serialization.NoEncryption())
-    return pem_key, made.public_bytes(serialization.Encoding.PEM), key, subject
-
-
 @pytest.fixture(scope="module")
 def authority():
-    return certificate("authority")
+    return Authority()
 
 
 @pytest.fixture(scope="module")
 def mutual(authority):
     """A server that shows a certificate and asks for one."""
-    key, cert, *_ = certificate("server", authority)
-    with scripted_server.serve(ANSWERS, grpc.ssl_server_credentials([(key, cert)], authority[1], True)) as scripted:
+    key, cert = authority.issue("server")
+    credentials = grpc.ssl_server_credentials([(key, cert)], authority.certificate, True)
+    with scripted_server.serve(ANSWERS, credentials) as scripted:
         yield scripted
 
 
 def test_mutual_tls(make, authority, mutual):
-    key, cert, *_ = certificate("client", authority)
-    with make(mutual.target, credentials=grpc.ssl_channel_credentials(authority[1], key, cert)) as client:
+    key, cert = authority.issue("client")
+    with make(mutual.target, credentials=grpc.ssl_channel_credentials(authority.certificate, key, cert)) as client:
         assert client.recommend(History())[0].item_id == "tea"
-    for credentials in (None, grpc.ssl_channel_credentials(authority[1]),
-                        grpc.ssl_channel_credentials(certificate("other")[1], key, cert)):
+    for credentials in (None, grpc.ssl_channel_credentials(authority.certificate),
+                        grpc.ssl_channel_credentials(Authority().certificate, key, cert)):
         with make(mutual.target, credentials=credentials, retry=FAST) as client:
             assert refused(client)[0] == UNAVAILABLE
 
 
 def test_the_command_takes_the_files_of_tls(authority, mutual, tmp_path, capsys):
-    key, cert, *_ = certificate("client", authority)
+    key, cert = authority.issue("client")
     (tmp_path / "events.csv").write_text("user_id,item_id,timestamp\nu,milk,5\n")
-    for name, content in (("ca", authority[1]), ("key", key), ("cert", cert)):
+    for name, content in (("ca", authority.certificate), ("key", key), ("cert", cert)):
         (tmp_path / name).write_bytes(content)
     command = ["--server", mutual.target, "--history", f"{tmp_path}/events.csv"]
     files = [f"--tls_ca={tmp_path}/ca", f"--tls_key={tmp_path}/key", f"--tls_cert={tmp_path}/cert"]

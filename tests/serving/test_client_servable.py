@@ -2,13 +2,14 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
+import shutil
+
 import numpy as np
 import pytest
 
 from serving.client import Client, Filters, History
-from serving.export import export_servables
 from tests.serving import in_process
-from tests.serving.test_answers import CATEGORIES, CONFIG, ITEMS, shaken_model
+from tests.serving.test_answers import CONFIG, ITEMS, exported
 
 USERS = [History([f"item {1 + (7 * user + 3 * place) % ITEMS}" for place in range(5 * user)],
                  [86_400 * place for place in range(5 * user)],
@@ -18,12 +19,9 @@ USERS = [History([f"item {1 + (7 * user + 3 * place) % ITEMS}" for place in rang
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("servable")
-    for name, count in (("item", ITEMS), ("category", CATEGORIES)):
-        (folder / name).write_text("".join(f"{name} {one}\n" for one in range(1, count + 1)))
-    export_servables(shaken_model(), str(folder / "item"), str(folder / "category"),
-                     {"ulim_gpu": str(folder / "served" / "1")})
-    with in_process.serve(folder / "served", 60) as target, Client(target, timeout=60) as client:
+    base = tmp_path_factory.mktemp("served")
+    shutil.copytree(exported(tmp_path_factory) / "ulim_gpu", base / "1")
+    with in_process.serve(base, 60) as target, Client(target, timeout=60) as client:
         yield client
 
 

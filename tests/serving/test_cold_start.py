@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from serving.export import export_servable
+from tests.serving.servables import only
 from ulim_tf import config as settings
 from ulim_tf import data
 from ulim_tf.event_log import split_by_time
@@ -46,7 +47,8 @@ def recommend(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cold")
     for name, ids in (("items", log.item_id), ("categories", log.category_id)):
         (folder / name).write_text("".join(f"{one}\n" for one in ids[1:]))
-    export_servable(model, str(folder / "items"), str(folder / "categories"), str(folder / "1"))
+    with only("serving_default", "predict_category"):
+        export_servable(model, str(folder / "items"), str(folder / "categories"), str(folder / "1"))
     servable = tf.saved_model.load(str(folder / "1"))
 
     def ask(signature: str, items: list[str]) -> dict[str, list]:

@@ -13,6 +13,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,7 +31,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.client import History, predict_request
 from serving.server.process import wait_until_served
-from tests.serving.test_signatures import CATEGORIES, ITEM_CATEGORY, ITEMS, RESULTS, export, history
+from tests.serving.server_process import free_port
+from tests.serving.test_signatures import CATEGORIES, ITEM_CATEGORY, ITEMS, RESULTS, exported, history
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 REQUESTS = int(os.environ.get("ULIM_FUZZ_REQUESTS", "800"))
@@ -99,17 +101,10 @@ class Victim:
                 self.wrong.append(repr(error)[:2000])
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory):
     base = tmp_path_factory.mktemp("fuzz")
-    (base / "ulim").mkdir()
-    export(base, base / "ulim" / "1")
+    shutil.copytree(exported(tmp_path_factory, "scann"), base / "ulim" / "1")
     victim = Victim(base)
     try:
         yield victim

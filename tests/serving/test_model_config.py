@@ -124,7 +124,6 @@ def test_a_start_without_a_configuration_that_can_be_served_ends_with_one_line(t
 
 
 @pytest.mark.parametrize(("flags", "message"), [
-    ([], "--model_base_path or --model_config_file must say what to serve"),
     (["--model_base_path=.", "--file_system_poll_wait_seconds=-1"], "must be 0 or more seconds, got -1"),
     (["--model_base_path=.", "--allow_version_labels_for_unavailable_models=perhaps"], "must be true or false, got"),
 ])
@@ -132,3 +131,8 @@ def test_flags_that_make_no_sense_are_refused(capsys, flags, message):
     with pytest.raises(SystemExit):
         main(flags)
     assert message in capsys.readouterr().err
+
+
+def test_a_start_that_is_not_told_what_to_serve_says_so(capsys):
+    assert main([]) == 2
+    assert capsys.readouterr().err == "error: --model_base_path or --model_config_file must say what to serve\n"

@@ -10,6 +10,7 @@ from serving import refresh
 from serving.export import export_servable
 from serving.refresh import Catalog, Vocabularies, refresh_servables
 from serving.signatures import Servable
+from tests.serving.servables import only
 from tests.ulim_tf.examples import item_categories
 from ulim_tf import config as settings
 from ulim_tf.model import UlimModel
@@ -38,6 +39,12 @@ def make_model() -> UlimModel:
     model.embedding.bias_table.assign(bias)
     model.embedding.content_table.assign(rng.normal(0, 0.5, [BRANDS + 1, WIDTH]))
     return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_more_than_is_asked():
+    with only("serving_default", "predict_category"):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import ulim_tf
 from serving import warmup
-from serving.client import History
-from serving.export import export_servables
+from serving.export import export_servable
+from tests.serving.servables import only
 from tests.serving.test_answers import (
-    CATEGORIES,
     CONFIG,
     ITEMS,
     Asked,
     events,
+    exported,
     number,
     numpy,
     request,
@@ -37,31 +37,22 @@ USERS = [Asked(events(seed, seed), exclude=[f"item {one}" for one in range(seed 
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """The folder of the three, and what was told meanwhile."""
-    folder, told = tmp_path_factory.mktemp("three"), []
-    for name, count in (("item", ITEMS), ("category", CATEGORIES)):
-        (folder / name).write_text("".join(f"{name} {one}\n" for one in range(1, count + 1)))
-    quality = export_servables(
-        shaken_model(), str(folder / "item"), str(folder / "category"),
-        {name: str(folder / name) for name in ("ulim", "ulim_gpu", "ulim_encoder")}, progress=told.append,
-        warmup_histories=[History(["item 1"], [5], now=9)], data={"Log": "of 1999 | and 2000"})
-    assert quality.keys() == {"ulim", "ulim_gpu"} and quality["ulim_gpu"].in_category == 1.0
-    yield folder, told
+def folder(tmp_path_factory):
+    return exported(tmp_path_factory)
 
 
-def test_items_are_embedded_once(exported):
-    assert [line for line in exported[1] if "embedding" in line] == ["embedding 40 items"]
-    assert [line for line in exported[1] if "building" in line] == [
+def test_items_are_embedded_once(folder):
+    told = json.loads((folder / "told.json").read_text())
+    assert [line for line in told if "embedding" in line] == ["embedding 40 items"]
+    assert [line for line in told if "building" in line] == [
         "building the index, scann", "building the index, blocked"]
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
-def test_each_has_its_signatures_and_a_warm_up_of_each(exported, name):
-    folder = exported[0] / name
-    graph = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0]
+def test_each_has_its_signatures_and_a_warm_up_of_each(folder, name):
+    graph = saved_model_pb2.SavedModel.FromString((folder / name / "saved_model.pb").read_bytes()).meta_graphs[0]
     assert {key for key in graph.signature_def if not key.startswith("__")} == set(SIGNATURES[name])
-    asked = [one.model_spec.signature_name for one in warmup.read(str(folder))]
+    asked = [one.model_spec.signature_name for one in warmup.read(str(folder / name))]
     assert sorted(set(asked)) == sorted(SIGNATURES[name]) and len(asked) == 2 * len(SIGNATURES[name])
     ops = ops_of(graph.graph_def)
     assert bool([op for op in ops if ">" in op]) == (name == "ulim")
@@ -72,9 +63,8 @@ def plain(array: np.ndarray) -> list:
     return (array.astype("U") if array.dtype == object else array).tolist()
 
 
-def test_the_others_answer_as_ulim_does_where_scann_cannot_be_imported(exported):
+def test_the_others_answer_as_ulim_does_where_scann_cannot_be_imported(folder):
     """In a fresh process with nothing of this project. Items in another order would be ties."""
-    folder = exported[0]
     filtered, unfiltered = request(USERS), request(USERS, filtered=False)
     asked = {"retrieve": filtered, "explain": filtered, "serving_default": unfiltered,
              "predict_category": unfiltered, "encode_user": unfiltered,
@@ -117,9 +107,9 @@ def test_the_others_answer_as_ulim_does_where_scann_cannot_be_imported(exported)
                     assert values == plain(here[alias])
 
 
-def test_batching_parameters_are_those_of_tensorflow_serving(exported):
+def test_batching_parameters_are_those_of_tensorflow_serving(folder):
     for name in SIGNATURES:
-        text = (exported[0] / name / "batching_params.pbtxt").read_text()
+        text = (folder / name / "batching_params.pbtxt").read_text()
         read = text_format.Parse(text, _batching_parameters())
         assert read.pad_variable_length_inputs  # the first bug anyone would have
         assert read.max_batch_size.value >= 1 and read.num_batch_threads.value >= 1
@@ -143,8 +133,8 @@ def _batching_parameters():
         pool.FindMessageTypeByName("tensorflow.serving.BatchingParameters"))()
 
 
-def test_the_model_card_tells_what_it_is(exported):
-    card = {name: (exported[0] / name / "assets.extra" / "model_card.md").read_text() for name in SIGNATURES}
+def test_the_model_card_tells_what_it_is(folder):
+    card = {name: (folder / name / "assets.extra" / "model_card.md").read_text() for name in SIGNATURES}
     for name, text in card.items():
         assert text.startswith(f"# {name}\n") and f"Signatures: {', '.join(SIGNATURES[name])}." in text
         assert "| Items that can be answered | 40 |" in text and "| Log | of 1999 \\| and 2000 |" in text
@@ -155,9 +145,9 @@ def test_the_model_card_tells_what_it_is(exported):
     assert "finds | 1.0000 |" in card["ulim_gpu"] and "answers no items" in card["ulim_encoder"]
 
 
-def test_what_is_encoded_finds_what_the_index_finds(exported):
+def test_what_is_encoded_finds_what_the_index_finds(folder, tmp_path):
     """A vector store of one's own: the best of all items for the short-term vector, by dot product."""
-    encoder = tf.saved_model.load(str(exported[0] / "ulim_encoder")).signatures
+    encoder = tf.saved_model.load(str(folder / "ulim_encoder")).signatures
     items = numpy(encoder["encode_item"](item_id=tf.constant([f"item {one}" for one in range(1, ITEMS + 1)])))
     users = [Asked(events(20, 3))]
     user = numpy(encoder["encode_user"](**request(users, filtered=False)))
@@ -165,9 +155,9 @@ def test_what_is_encoded_finds_what_the_index_finds(exported):
     model = shaken_model(settings.from_dict(settings.UlimConfig, {
         **settings.to_dict(CONFIG), "retrieval": {**settings.to_dict(CONFIG)["retrieval"], "short_share": 1.0}}))
     short = model.settings.retrieval.short_term
-    export_servables(model, str(exported[0] / "item"), str(exported[0] / "category"),
-                     {"ulim": str(exported[0] / "short")})
-    answer = numpy(tf.saved_model.load(str(exported[0] / "short")).signatures["serving_default"](
+    with only("serving_default"):
+        export_servable(model, str(folder / "item"), str(folder / "category"), str(tmp_path / "short"))
+    answer = numpy(tf.saved_model.load(str(tmp_path / "short")).signatures["serving_default"](
         **request(users, filtered=False)))
     best = np.argsort(-items["vector"] @ user["short_vector"][0])[:short] + 1
     assert [number(one) for one in answer["item_id"][0, :short]] == best.tolist()

@@ -4,8 +4,6 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 
 import concurrent.futures
 import contextlib
-import datetime
-import ipaddress
 import logging
 import re
 import socket
@@ -17,9 +15,6 @@ import urllib.request
 import grpc
 import pytest
 import tensorflow as tf
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tensorflow_serving.apis import (
@@ -41,6 +36,7 @@ from serving.server.process import wait_until_served
 from serving.server.served_model import Patience
 from serving.server.tls import read_credentials
 from tests.serving import in_process
+from tests.serving.certificates import Authority
 from tests.serving.toy_servable import ToyServable
 
 START_SECONDS = 60
@@ -376,38 +372,6 @@ def test_a_warmup_request_that_fails_fails_the_version(tmp_path, records, error)
 
 
 # TLS ----------------------------------------------------------------------------------------------------------------
-
-
-class Authority:
-    """Signs certificates for 127.0.0.1."""
-
-    def __init__(self):
-        self._key, self._name = ec.generate_private_key(ec.SECP256R1()), self._named("authority")
-        self.certificate = self._pem(self._sign(self._name, self._key.public_key(), is_authority=True))
-
-    def issue(self, name: str) -> tuple[bytes, bytes]:
-        """A private key and its certificate, PEM."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                 serialization.NoEncryption()), self._pem(self._sign(self._named(name),
-                                                                                     key.public_key()))
-
-    def _sign(self, subject, public_key, is_authority=False):
-        now = datetime.datetime.now(datetime.timezone.utc)
-        return (x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(public_key)
-                .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
-                .not_valid_after(now + datetime.timedelta(hours=1))
-                .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
-                .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-                .sign(self._key, hashes.SHA256()))
-
-    @staticmethod
-    def _named(name: str) -> x509.Name:
-        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-
-    @staticmethod
-    def _pem(certificate) -> bytes:
-        return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def ssl_config(file, key: bytes, certificate: bytes, authority: bytes = b"", client_verify: bool = False) -> str:

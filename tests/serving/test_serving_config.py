@@ -20,7 +20,7 @@ from serving import contract
 from serving.client import Client, History, LabelSplit
 from serving.server import text_configs
 from serving.server.process import wait_until_served
-from tests.serving.test_client_calls import certificate
+from tests.serving.certificates import Authority
 from tests.serving.toy_servable import ToyServable
 
 CONFIG = Path(__file__).resolve().parents[2] / "serving" / "config"
@@ -284,8 +284,8 @@ def test_compose_serves_each_image_with_its_ports_and_folders():
 
 
 def test_the_readme_makes_an_ssl_config_of_pem_files(tmp_path):
-    key, cert, *_ = certificate("server")
-    ca = certificate("authority")[1]
+    authority = Authority()
+    (key, cert), ca = authority.issue("server"), authority.certificate
     for name, content in (("server.key", key), ("server.crt", cert), ("clients-ca.crt", ca)):
         (tmp_path / name).write_bytes(content)
     block = re.search(r"```sh\n(python -c .*?> ssl\.config)$", README, re.DOTALL | re.MULTILINE)[1]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from serving.export import export_servable
+from tests.serving.servables import only, shared, write_vocabularies
 from tests.ulim_tf.examples import item_categories
 from tests.ulim_tf.retrieval.test_blocked_index import ops_of
 from ulim_tf import config as settings
@@ -29,40 +31,40 @@ CONFIG = settings.from_dict(settings.UlimConfig, {
     "retrieval": {"categories": 3, "per_category": 4, "short_term": 5, "results": RESULTS}})
 
 
-def write_lines(path, prefix: str, count: int) -> str:
-    path.write_text("".join(f"{prefix}{number}\n" for number in range(1, count + 1)))
-    return str(path)
+def exported(tmp_path_factory: pytest.TempPathFactory, index: str) -> Path:
+    """A version folder, of the same weights with either index, once all that it was made from is gone."""
+    def export(folder: Path) -> None:
+        vocabularies = write_vocabularies(folder, ITEMS, CATEGORIES)
+        export_servable(make_model(changed(index=index)), *vocabularies, str(folder / "1"))
+        for one in vocabularies:
+            Path(one).unlink()
+
+    return shared(tmp_path_factory, f"small-{index}", export) / "1"
 
 
-def export(made_from: Path, version: Path, **retrieval: str) -> Path:
-    """A version folder, of the same weights every time."""
+def changed(**retrieval: Any) -> settings.UlimConfig:
+    return dataclasses.replace(CONFIG, retrieval=dataclasses.replace(CONFIG.retrieval, **retrieval))
+
+
+def make_model(config: settings.UlimConfig, **sizes: int) -> UlimModel:
+    """Of the same weights every time."""
     tf.keras.utils.set_random_seed(3)
-    model = UlimModel(dataclasses.replace(CONFIG, retrieval=dataclasses.replace(CONFIG.retrieval, **retrieval)), ITEMS,
-                      CATEGORIES)
+    model = UlimModel(config, ITEMS, CATEGORIES, **sizes)
     model.set_catalog(ITEM_CATEGORY)
-    export_servable(model, write_lines(made_from / "items", "item ", ITEMS),
-                    write_lines(made_from / "categories", "category ", CATEGORIES), str(version))
-    return version
+    return model
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """The version folder, once everything that it was made from is gone."""
-    made_from = tmp_path_factory.mktemp("made_from")
-    version = export(made_from, tmp_path_factory.mktemp("serving") / "ulim" / "1")
-    shutil.rmtree(made_from)
-    return version
+def reloaded(model: UlimModel, folder: Path, *signatures: str):
+    """A servable of the model with these signatures."""
+    with only(*signatures):
+        export_servable(model, *write_vocabularies(folder, ITEMS, CATEGORIES), str(folder / "1"))
+    return tf.saved_model.load(str(folder / "1"))
 
 
 def test_event_types_are_an_input_where_they_are_told_apart(tmp_path):
-    tf.keras.utils.set_random_seed(3)
-    config = dataclasses.replace(CONFIG, features=settings.FeaturesConfig(event_types=("view", "buy")))
-    model = UlimModel(config, ITEMS, CATEGORIES)
-    model.set_catalog(ITEM_CATEGORY)
+    model = make_model(dataclasses.replace(CONFIG, features=settings.FeaturesConfig(event_types=("view", "buy"))))
     model.embedding.type_table.assign(np.random.default_rng(0).normal(size=[3, 8]))
-    export_servable(model, write_lines(tmp_path / "items", "item ", ITEMS),
-                    write_lines(tmp_path / "categories", "category ", CATEGORIES), str(tmp_path / "1"))
-    servable = tf.saved_model.load(str(tmp_path / "1"))
+    servable = reloaded(model, tmp_path, "serving_default", "predict_category")
     items, times = history(6)
     for name in ("serving_default", "predict_category"):
         def ask(types: list[str], padding=0, name=name) -> np.ndarray:
@@ -78,17 +80,17 @@ def test_event_types_are_an_input_where_they_are_told_apart(tmp_path):
 
 
 def test_profiles_are_inputs_where_they_are_read(tmp_path):
-    tf.keras.utils.set_random_seed(3)
     config = dataclasses.replace(CONFIG, features=settings.FeaturesConfig(user_profile=("age", "home")))
-    model = UlimModel(config, ITEMS, CATEGORIES, profile=3)
-    model.set_catalog(ITEM_CATEGORY)
+    model = make_model(config, profile=3)
     model.user_profile.table.assign(np.random.default_rng(0).normal(size=[4, 8]))
     (tmp_path / "profile").write_text("home=own\nage=40\nage=30\n")
-    files = [write_lines(tmp_path / "items", "item ", ITEMS),
-             write_lines(tmp_path / "categories", "category ", CATEGORIES), str(tmp_path / "1")]
+    files = [*write_vocabularies(tmp_path, ITEMS, CATEGORIES), str(tmp_path / "1")]
     with pytest.raises(ValueError, match="has 40 lines, but the model knows 3 profile tokens"):
         export_servable(model, *files, files[0])
-    export_servable(model, *files, str(tmp_path / "profile"))
+    with pytest.raises(ValueError, match="vocabulary of profile tokens must be given for a model that reads them, got"):
+        export_servable(model, *files)
+    with only("predict_category"):
+        export_servable(model, *files, str(tmp_path / "profile"))
     servable = tf.saved_model.load(str(tmp_path / "1"))
     items, times = history(6)
 
@@ -104,8 +106,8 @@ def test_profiles_are_inputs_where_they_are_read(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def signatures(exported):
-    loaded = tf.saved_model.load(str(exported))
+def signatures(tmp_path_factory):
+    loaded = tf.saved_model.load(str(exported(tmp_path_factory, "scann")))
     yield loaded.signatures
 
 
@@ -209,11 +211,10 @@ def test_categories_are_predicted_with_their_copy_share(signatures):
 
 
 @pytest.mark.parametrize(("index", "scann"), [("scann", "import scann"), ("blocked", "sys.modules['scann'] = None")])
-def test_the_export_is_hermetic(signatures, tmp_path, index, scann):
+def test_the_export_is_hermetic(signatures, tmp_path_factory, tmp_path, index, scann):
     """A fresh process with nothing of this project, from a copy elsewhere, gives the same answers; with the blocked
     index, where ScaNN cannot be imported."""
-    shutil.copytree(export(tmp_path, tmp_path / "first", index=index), tmp_path / "1")
-    shutil.rmtree(tmp_path / "first")
+    shutil.copytree(exported(tmp_path_factory, index), tmp_path / "1")
     items, times = history(50)
     program = textwrap.dedent(f"""
         import json, sys
@@ -234,9 +235,9 @@ def test_the_export_is_hermetic(signatures, tmp_path, index, scann):
     np.testing.assert_allclose(scores, here["score"], rtol=1e-4)
 
 
-def test_a_servable_with_the_blocked_index_holds_stock_ops_only(tmp_path):
+def test_a_servable_with_the_blocked_index_holds_stock_ops_only(tmp_path_factory):
     graphs = saved_model_pb2.SavedModel.FromString(
-        (export(tmp_path, tmp_path / "1", index="blocked") / "saved_model.pb").read_bytes()).meta_graphs
+        (exported(tmp_path_factory, "blocked") / "saved_model.pb").read_bytes()).meta_graphs
     ops = set().union(*(ops_of(graph.graph_def) for graph in graphs))
     assert "BatchMatMulV2" in ops
     assert not [op for op in ops if ">" in op]
@@ -248,19 +249,13 @@ def test_quotas_follow_the_predicted_categories(tmp_path, rule):
 
     Of several such categories, as with equal quotas, the one whose next item is more frequent.
     """
-    config = dataclasses.replace(CONFIG, retrieval=dataclasses.replace(
-        CONFIG.retrieval, merge=rule, quota_exponent=2.0, short_share=0.0, per_category=8, results=10))
-    tf.keras.utils.set_random_seed(3)
-    model = UlimModel(config, ITEMS, CATEGORIES)
-    model.set_catalog(ITEM_CATEGORY)
-    export_servable(model, write_lines(tmp_path / "items", "item ", ITEMS),
-                    write_lines(tmp_path / "categories", "category ", CATEGORIES), str(tmp_path / "1"))
-    signatures = tf.saved_model.load(str(tmp_path / "1")).signatures
+    config = changed(merge=rule, quota_exponent=2.0, short_share=0.0, per_category=8, results=10)
+    servable = reloaded(make_model(config), tmp_path, "serving_default", "predict_category")
     items, times = history(30)
     asked = request([items], [times])
-    predicted = signatures["predict_category"](**asked)
+    predicted = servable.signatures["predict_category"](**asked)
     share = predicted["probability"][0].numpy() ** (2.0 if rule == "quota" else 0.0)
-    answer = signatures["serving_default"](**asked)
+    answer = servable.signatures["serving_default"](**asked)
     columns, given, keys = predicted["category_id"][0].numpy().tolist(), np.zeros(3), []
     for category in answer["category_id"][0].numpy():
         due = share / (2 * given + 1)
@@ -274,14 +269,11 @@ def test_quotas_follow_the_predicted_categories(tmp_path, rule):
 
 
 def test_seen_items_can_be_excluded_however_old(tmp_path):
-    config = dataclasses.replace(CONFIG, history=dataclasses.replace(CONFIG.history, long=5),
-                                 retrieval=dataclasses.replace(CONFIG.retrieval, exclude_seen=True, results=ITEMS))
-    model = UlimModel(config, ITEMS, CATEGORIES)
-    model.set_catalog(ITEM_CATEGORY)
-    export_servable(model, write_lines(tmp_path / "items", "item ", ITEMS),
-                    write_lines(tmp_path / "categories", "category ", CATEGORIES), str(tmp_path / "1"))
+    config = dataclasses.replace(changed(exclude_seen=True, results=ITEMS),
+                                 history=dataclasses.replace(CONFIG.history, long=5))
+    servable = reloaded(make_model(config), tmp_path, "serving_default")
     bought = [f"item {number}" for number in range(1, ITEMS - 9)]
-    answer = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](
+    answer = servable.signatures["serving_default"](
         **request([bought], [list(range(1, len(bought) + 1))], padding=("item 40", 0, 3)))
     count = int(answer["count"][0])
     assert count == 10
@@ -291,14 +283,9 @@ def test_seen_items_can_be_excluded_however_old(tmp_path):
 
 @pytest.mark.parametrize(("cap", "count"), [(1, CATEGORIES), (3, RESULTS)])
 def test_a_category_has_no_more_than_its_cap(tmp_path, cap, count):
-    config = dataclasses.replace(CONFIG, retrieval=dataclasses.replace(
-        CONFIG.retrieval, category_cap=cap, exclude_seen=True))
-    model = UlimModel(config, ITEMS, CATEGORIES)
-    model.set_catalog(ITEM_CATEGORY)
-    export_servable(model, write_lines(tmp_path / "items", "item ", ITEMS),
-                    write_lines(tmp_path / "categories", "category ", CATEGORIES), str(tmp_path / "1"))
+    servable = reloaded(make_model(changed(category_cap=cap, exclude_seen=True)), tmp_path, "serving_default")
     users = [history(length, length) for length in (20, 0, 3)]
-    answer = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](
+    answer = servable.signatures["serving_default"](
         **request([user[0] for user in users], [user[1] for user in users]))
     assert answer["count"].numpy().tolist() == [count] * 3
     for row, (seen, _) in enumerate(users):
@@ -308,13 +295,9 @@ def test_a_category_has_no_more_than_its_cap(tmp_path, cap, count):
 
 def test_diversity_brings_other_categories(tmp_path):
     """Where a second item of a category costs far more than scores differ, each has its first before any a second."""
-    config = dataclasses.replace(CONFIG, retrieval=dataclasses.replace(CONFIG.retrieval, diversity=50.0))
-    model = UlimModel(config, ITEMS, CATEGORIES)
-    model.set_catalog(ITEM_CATEGORY)
-    export_servable(model, write_lines(tmp_path / "items", "item ", ITEMS),
-                    write_lines(tmp_path / "categories", "category ", CATEGORIES), str(tmp_path / "1"))
+    servable = reloaded(make_model(changed(diversity=50.0)), tmp_path, "serving_default")
     items, times = history(20)
-    answer = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"](**request([items], [times]))
+    answer = servable.signatures["serving_default"](**request([items], [times]))
     check(answer)
     category = answer["category_id"][0, :np.count_nonzero(answer["channel"][0] < 2)].numpy().tolist()
     before = [category[:place].count(one) for place, one in enumerate(category)]
@@ -325,9 +308,6 @@ def test_diversity_brings_other_categories(tmp_path):
     (ITEMS - 1, CATEGORIES, f"has {ITEMS - 1} lines, but the model knows {ITEMS} items"),
     (ITEMS, CATEGORIES + 2, f"has {CATEGORIES + 2} lines, but the model knows {CATEGORIES} categories")])
 def test_vocabularies_of_another_model_are_refused(tmp_path, items, categories, message):
-    model = UlimModel(CONFIG, ITEMS, CATEGORIES)
-    model.set_catalog(ITEM_CATEGORY)
     with pytest.raises(ValueError, match=message):
-        export_servable(model, write_lines(tmp_path / "items", "i", items),
-                        write_lines(tmp_path / "categories", "c", categories), str(tmp_path / "1"))
+        export_servable(make_model(CONFIG), *write_vocabularies(tmp_path, items, categories), str(tmp_path / "1"))
     assert not (tmp_path / "1").exists()

@@ -5,13 +5,13 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 import pandas as pd
 import pytest
 import tensorflow as tf
-from ml_metadata import metadata_store
-from ml_metadata.proto import metadata_store_pb2
 
 from serving.client import Client, History
 from serving.export import export_servable
 from tests.serving import in_process
+from tests.serving.servables import only, write_vocabularies
 from tests.serving.test_histories import example
+from tests.tfx_pipeline.recorded_runs import Step, record
 from tests.ulim_tf.examples import item_categories
 from tfx_pipeline import batch_inference, batch_recommendations
 from tfx_pipeline.components.event_example_gen.component import EventExampleGen
@@ -42,12 +42,12 @@ HISTORIES = {
 def workdir(tmp_path_factory):
     """What a run leaves there: a pushed servable, and examples in two files that ML Metadata knows."""
     folder = tmp_path_factory.mktemp("run")
-    for name, count in (("item", ITEMS), ("category", CATEGORIES)):
-        (folder / name).write_text("".join(f"{name} {number}\n" for number in range(1, count + 1)))
     tf.keras.utils.set_random_seed(3)
     model = UlimModel(CONFIG, ITEMS, CATEGORIES)
     model.set_catalog(item_categories(ITEMS, CATEGORIES))
-    export_servable(model, str(folder / "item"), str(folder / "category"), str(folder / "serving" / "ulim" / "20"))
+    with only("serving_default"):
+        export_servable(model, *write_vocabularies(folder, ITEMS, CATEGORIES),
+                        str(folder / "serving" / "ulim" / "20"))
     (folder / "serving" / "ulim" / "3").mkdir()
 
     examples = folder / "pipeline" / "EventExampleGen" / "examples" / "1"
@@ -57,22 +57,9 @@ def workdir(tmp_path_factory):
             for user in users:
                 writer.write(example(user_id=[user.encode()], **STORED[user]))
 
-    store = metadata_store.MetadataStore(metadata_store_pb2.ConnectionConfig(
-        sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
-            filename_uri=str(folder / "metadata.sqlite"), connection_mode=3)))
-    execution = metadata_store_pb2.Execution(
-        type_id=store.put_execution_type(metadata_store_pb2.ExecutionType(
-            name="tfx_pipeline.components.event_example_gen.component.EventExampleGen")),
-        last_known_state=metadata_store_pb2.Execution.COMPLETE)
     component = EventExampleGen("events.csv", features_config=FeaturesConfig(event_types=("view", "buy")))
-    execution.custom_properties["custom_config"].string_value = component.exec_properties["custom_config"]
-    artifact = metadata_store_pb2.Artifact(
-        type_id=store.put_artifact_type(metadata_store_pb2.ArtifactType(name="Examples")), uri=str(examples))
-    event = metadata_store_pb2.Event(type=metadata_store_pb2.Event.OUTPUT)
-    event.path.steps.add().key = "examples"
-    context = metadata_store_pb2.Context(
-        type_id=store.put_context_type(metadata_store_pb2.ContextType(name="pipeline_run")), name="run 1")
-    store.put_execution(execution, [(artifact, event)], [context])
+    record(folder, {"EventExampleGen": Step(
+        {"examples": examples}, {"custom_config": component.exec_properties["custom_config"]})})
     return folder
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tfx.types import artifact_utils, standard_artifacts
 
+from tests.serving.servables import only
 from tests.tfx_pipeline import transform_runs
 from tests.ulim_tf.examples import item_categories
 from tfx_pipeline import servables
@@ -47,8 +48,9 @@ def artifacts(tmp_path):
 
 def test_all_servables_that_are_asked_for_are_in_the_artifact(artifacts, tmp_path):
     servable = artifacts.pop("servable")
-    Executor().Do({name: [one] for name, one in artifacts.items()}, {"servable": [servable]},
-                  {"servables": json.dumps(["ulim", "ulim_encoder"])})
+    with only():
+        Executor().Do({name: [one] for name, one in artifacts.items()}, {"servable": [servable]},
+                      {"servables": json.dumps(["ulim", "ulim_encoder"])})
     folders = servables.found(servable.uri)
     assert folders == {"ulim": f"{servable.uri}/Format-Serving",
                        "ulim_encoder": f"{servable.uri}/servables/ulim_encoder"}

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
-from ml_metadata import metadata_store
-from ml_metadata.proto import metadata_store_pb2
 
 from tests.serving.toy_servable import ToyServable
 from tests.tfx_pipeline.evaluation import toy_log
+from tests.tfx_pipeline.recorded_runs import COMPLETE, FAILED, Step, record
 from tfx_pipeline import evaluate_only
 from tfx_pipeline.components.event_example_gen.component import EventExampleGen
 from tfx_pipeline.config import PipelineConfig
@@ -27,36 +26,15 @@ LOG = [("ann", "milk", "dairy", 1), ("ann", "milk", "dairy", 100), ("bob", "brea
        ("bob", "soap", "care", 101), ("cid", "soap", "care", 3)]
 
 
-def record(workdir: Path, steps: dict[str, tuple[dict[str, Path], dict[str, str]]], state: int) -> None:
-    """A run in ML Metadata: step -> its outputs and its properties."""
-    store = metadata_store.MetadataStore(metadata_store_pb2.ConnectionConfig(
-        sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(filename_uri=str(workdir / "metadata.sqlite"),
-                                                             connection_mode=3)))
-    context = metadata_store_pb2.Context(
-        type_id=store.put_context_type(metadata_store_pb2.ContextType(name="pipeline_run")), name="run")
-    for name, (outputs, properties) in steps.items():
-        execution = metadata_store_pb2.Execution(
-            type_id=store.put_execution_type(metadata_store_pb2.ExecutionType(name=f"of.{name}")),
-            last_known_state=state)
-        for key, value in properties.items():
-            execution.custom_properties[key].string_value = value
-        made = []
-        for key, folder in outputs.items():
-            event = metadata_store_pb2.Event(type=metadata_store_pb2.Event.OUTPUT)
-            event.path.steps.add().key = key
-            made.append((metadata_store_pb2.Artifact(type_id=store.put_artifact_type(
-                metadata_store_pb2.ArtifactType(name=key)), uri=str(folder)), event))
-        store.put_execution(execution, made, [context], reuse_context_if_already_exist=True)
-
-
-def steps(workdir: Path) -> dict[str, tuple[dict[str, Path], dict[str, str]]]:
+def steps(workdir: Path, state: int = COMPLETE) -> dict[str, Step]:
     """What a run of run_local leaves of its ingest and of its Evaluator."""
     config = settings.from_dict(PipelineConfig, {"retrieval": {"results": 3, "categories": 5}, "evaluation": {"at": 2}})
     return {
-        "EventExampleGen": ({"examples": workdir / "pipeline" / "examples"}, {
-            "custom_config": EventExampleGen("events.csv").exec_properties["custom_config"]}),
-        "Evaluator": ({"evaluation": workdir / "pipeline" / "evaluation"}, {
-            "eval_config": json_format.MessageToJson(make_eval_config(config), preserving_proto_field_name=True)})}
+        "EventExampleGen": Step({"examples": workdir / "pipeline" / "examples"}, {
+            "custom_config": EventExampleGen("events.csv").exec_properties["custom_config"]}, state),
+        "Evaluator": Step({"evaluation": workdir / "pipeline" / "evaluation"}, {
+            "eval_config": json_format.MessageToJson(make_eval_config(config), preserving_proto_field_name=True)},
+            state)}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +45,7 @@ def workdir(tmp_path_factory):
     toy_log.write_examples(folder / "pipeline" / "examples")
     for version, number in ((1, 20), (2, 3)):
         ToyServable(version).save(str(folder / "serving" / "ulim" / str(number)))
-    record(folder, steps(folder), metadata_store_pb2.Execution.COMPLETE)
+    record(folder, steps(folder))
     return folder
 
 
@@ -103,11 +81,13 @@ def test_the_newest_servable_on_the_held_out_users_of_the_newest_run(run, workdi
 
 def test_another_version_under_other_demands(run, tmp_path):
     (tmp_path / "config.yaml").write_text(CONFIG.replace("at: 2", "at: 2, least_recall: 0.5"))
-    code, told, error, [folder] = run("--version", "3", "--config", str(tmp_path / "config.yaml"))
+    code, told, error, [folder] = run("--version", "3", "--config", str(tmp_path / "config.yaml"), "--json")
     assert code == 3 and folder.name.endswith("-of-3")
-    assert error == "not passed: Recall@2 0.4444 is less than evaluation.least_recall, 0.5\n"
-    assert "Recall@2 0.4444, at least 0.5000 demanded" in told and "not blessed" in told
+    reason = "Recall@2 0.4444 is less than evaluation.least_recall, 0.5"
+    assert error == f"[1/1] Evaluator\nnot passed: {reason}\n"
     written = json.loads((folder / "metrics.json").read_text())
+    assert json.loads(told) == {"folder": str(folder), **written}
+    assert written["reasons"] == [reason]
     assert not written["passed"] and written["metrics"]["all"]["recall@2"] == pytest.approx(4 / 9)
 
 
@@ -151,7 +131,7 @@ def test_work_directories_without_a_run_are_told(workdir, tmp_path, capsys):
     assert "has no version. Give the --workdir of a finished" in told()
     shutil.copytree(workdir / "serving", tmp_path / "serving")
     assert f"{tmp_path} has no metadata.sqlite. Give the --workdir" in told()
-    record(tmp_path, steps(tmp_path), metadata_store_pb2.Execution.FAILED)
+    record(tmp_path, steps(tmp_path, FAILED))
     assert f"no Evaluator of {tmp_path} ever finished" in told()
-    record(tmp_path, steps(tmp_path), metadata_store_pb2.Execution.COMPLETE)
+    record(tmp_path, steps(tmp_path))
     assert f"{tmp_path}/pipeline/examples is gone. Was {tmp_path} moved or cleaned?" in told()

@@ -8,16 +8,13 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
-from serving.export import export_servable
 from tests.serving import in_process
+from tests.serving.test_signatures import ITEM_CATEGORY, exported
 from tests.tfx_pipeline import in_memory
-from tests.ulim_tf.examples import item_categories
 from tfx_pipeline.components.pusher.executor import Executor
 from tfx_pipeline.components.servable_validator import validation
 from tfx_pipeline.components.servable_validator.executor import Executor as Validator
-from ulim_tf import config as settings
 from ulim_tf.config import FeaturesConfig
-from ulim_tf.model import UlimModel
 
 import tensorflow as tf  # isort: skip  after tfx_pipeline, which selects Keras 2
 
@@ -50,35 +47,26 @@ def test_a_push_to_an_object_store_arrives_there(store, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_servable_in_an_object_store_is_validated(store, tmp_path, monkeypatch):
+def test_a_servable_in_an_object_store_is_validated(store, tmp_path_factory, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(validation, "serve", in_process.serve)
-    items, categories = 20, 3
-    item_category = item_categories(items, categories)
-    model = UlimModel(settings.from_dict(settings.UlimConfig, {
-        "model": {"width": 4, "heads": 1, "hidden": 8}, "retrieval": {
-            "categories": 2, "per_category": 3, "short_term": 3, "results": 5, "index": "blocked"}}), items, categories)
-    model.set_catalog(item_category)
-    for name, count in (("item", items), ("category", categories)):
-        (tmp_path / name).write_text("".join(f"{name} {number}\n" for number in range(1, count + 1)))
-    export_servable(model, *(str(tmp_path / name) for name in ("item", "category")), str(tmp_path / "servable"))
     artifacts = {"model": standard_artifacts.Model(), "examples": standard_artifacts.Examples(),
                  "blessing": standard_artifacts.InfraBlessing()}
     for name, artifact in artifacts.items():
         artifact.uri = f"{store}/validated/{name}"
         tf.io.gfile.makedirs(artifact.uri)
-    io_utils.copy_dir(str(tmp_path / "servable"), f"{artifacts['model'].uri}/Format-Serving")
+    io_utils.copy_dir(str(exported(tmp_path_factory, "blocked")), f"{artifacts['model'].uri}/Format-Serving")
     artifacts["examples"].split_names = '["catalog"]'
     tf.io.gfile.makedirs(f"{artifacts['examples'].uri}/Split-catalog")
     with tf.io.TFRecordWriter(f"{artifacts['examples'].uri}/Split-catalog/data.gz", "GZIP") as writer:
         writer.write(tf.train.Example(features=tf.train.Features(feature={
             name: tf.train.Feature(bytes_list=tf.train.BytesList(value=values)) for name, values in (
-                ("catalog_item_id", [b"item %d" % one for one in range(1, items + 1)]),
-                ("catalog_category_id", [b"category %d" % one for one in item_category[1:]]))})).SerializeToString())
+                ("catalog_item_id", [b"item %d" % one for one in range(1, len(ITEM_CATEGORY))]),
+                ("catalog_category_id", [b"category %d" % one for one in ITEM_CATEGORY[1:]]))})).SerializeToString())
     Validator().Do({name: [artifacts[name]] for name in ("model", "examples")}, {"blessing": [artifacts["blessing"]]}, {
         "features": json.dumps(dataclasses.asdict(FeaturesConfig())), "load_seconds": 60.0, "latency_budget_ms": 1e4})
     found = validation.read(artifacts["blessing"].uri)
     assert found.blessed and [check.name for check in found.checks] == [
         "load", "signatures", "answers", "ids", "latency"]
     assert artifacts["blessing"].get_int_custom_property("blessed") == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"item", "category", "servable"}
+    assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ import tf_keras as keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.types import standard_artifacts
 
+from tests.serving.servables import only
 from tests.serving.test_signatures import request
 from tests.tfx_pipeline import transform_runs
 from tfx_pipeline import trainer
@@ -56,8 +57,9 @@ def run(tmp_path_factory):
     for artifact, name in zip(artifacts, ("model", "transform", "servable")):
         artifact.uri = str(folder / name)
     model, transform, servable = ([artifact] for artifact in artifacts)
-    executor.Executor().Do({executor.MODEL: model, executor.TRANSFORM_GRAPH: transform},
-                           {executor.SERVABLE: servable}, {executor.SERVABLES: json.dumps(["ulim"])})
+    with only("serving_default", "predict_category", "encode_item"):
+        executor.Executor().Do({executor.MODEL: model, executor.TRANSFORM_GRAPH: transform},
+                               {executor.SERVABLE: servable}, {executor.SERVABLES: json.dumps(["ulim"])})
     loaded = tf.saved_model.load(str(folder / "servable" / "Format-Serving"))
     yield (keras.models.load_model(folder / "model" / "Format-Serving" / "model.keras", compile=False),
            loaded.signatures, folder)

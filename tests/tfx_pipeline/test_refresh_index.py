@@ -1,5 +1,6 @@
 """The command on a work directory that holds what a run of the pipeline leaves there."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 from tests.serving import in_process
+from tests.tfx_pipeline.recorded_runs import CACHED, COMPLETE, FAILED, Step, record
 from tests.ulim_tf.examples import item_categories
 from tfx_pipeline import refresh_index
 from tfx_pipeline.components.servable_validator import validation
@@ -26,26 +28,15 @@ CHANGED = pd.concat([CATALOG[CATALOG.item_id != "item 1"],
                      pd.DataFrame({"item_id": ["new"], "category_id": ["category 2"]})])
 
 
-def write_run(workdir, number: int, trainer_state, model: UlimModel | None = None) -> None:
+def write_run(workdir, number: int, trainer_state: int, model: UlimModel | None = None) -> None:
     """The artifacts of a Transform and a Trainer, and what ML Metadata says of them; without a model, hollow ones."""
-    config = metadata_store_pb2.ConnectionConfig(sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
-        filename_uri=str(workdir / "metadata.sqlite"), connection_mode=3))
-    store = metadata_store.MetadataStore(config)
-    context_type = store.put_context_type(metadata_store_pb2.ContextType(name="pipeline_run"))
-    context = metadata_store_pb2.Context(type_id=context_type, name=f"run {number}")
-    for step, output, state in (("EventExampleGen", "examples", metadata_store_pb2.Execution.CACHED),
-                                ("Transform", "transform_graph", metadata_store_pb2.Execution.CACHED),
+    steps = {}
+    for name, output, state in (("EventExampleGen", "examples", CACHED), ("Transform", "transform_graph", CACHED),
                                 ("Trainer", "model", trainer_state)):
-        folder = workdir / "pipeline" / step / output / str(number)
+        folder = workdir / "pipeline" / name / output / str(number)
         folder.mkdir(parents=True)
-        execution = metadata_store_pb2.Execution(
-            type_id=store.put_execution_type(metadata_store_pb2.ExecutionType(name=f"tfx.components.{step}")),
-            last_known_state=state)
-        artifact = metadata_store_pb2.Artifact(
-            type_id=store.put_artifact_type(metadata_store_pb2.ArtifactType(name=output)), uri=str(folder))
-        event = metadata_store_pb2.Event(type=metadata_store_pb2.Event.OUTPUT)
-        event.path.steps.add().key = output
-        store.put_execution(execution, [(artifact, event)], [context], reuse_context_if_already_exist=True)
+        steps[name] = Step({output: folder}, state=state)
+    record(workdir, steps, f"run {number}")
     if model:
         (folder / "Format-Serving").mkdir()
         model.save(folder / "Format-Serving" / "model.keras")
@@ -62,9 +53,9 @@ def workdir(tmp_path_factory):
     tf.keras.utils.set_random_seed(3)
     model = UlimModel(CONFIG, ITEMS, CATEGORIES)
     model.set_catalog(ITEM_CATEGORY)
-    write_run(folder, 1, metadata_store_pb2.Execution.COMPLETE)
-    write_run(folder, 2, metadata_store_pb2.Execution.CACHED, model)
-    write_run(folder, 3, metadata_store_pb2.Execution.FAILED)
+    write_run(folder, 1, COMPLETE)
+    write_run(folder, 2, CACHED, model)
+    write_run(folder, 3, FAILED)
     return folder
 
 
@@ -155,8 +146,14 @@ def test_what_the_gate_refuses_is_not_pushed(workdir, tmp_path, capsys, monkeypa
         return validation.Validation([validation.Check("load", 0.5, ["it does not load"], "")])
 
     monkeypatch.setattr(validation, "validate_all", refuse)
-    assert run(workdir, tmp_path / "products.csv", "--config", str(tmp_path / "config.yaml")) == 3
-    assert capsys.readouterr().err.endswith("not blessed: load: it does not load\nNothing was pushed.\n")
+    assert run(workdir, tmp_path / "products.csv", "--config", str(tmp_path / "config.yaml"), "--json") == 3
+    told = capsys.readouterr()
+    assert told.err.endswith("not blessed: load: it does not load\nNothing was pushed.\n")
+    result = json.loads(told.out)
+    counts = result.pop("counts")
+    assert 0 <= result.pop("minutes") < 10
+    assert result == {"servable": None, "blessed": False, "refusals": ["load: it does not load"]}
+    assert (counts["candidates"], counts["new"], counts["removed"], counts["skipped"]) == (40, 1, 1, {})
     assert asked == [({item.encode(): category.encode() for item, category in zip(*CHANGED.to_numpy().T)}, 2.5)]
     state, _, outputs = newest_record(workdir)
     assert state == "COMPLETE" and outputs.keys() == {"blessing"}
@@ -206,14 +203,14 @@ def test_an_interruption_leaves_nothing(workdir, tmp_path, monkeypatch):
 def test_a_work_directory_without_a_model_is_told(tmp_path, capsys):
     assert run(tmp_path, "products.csv") == 2
     assert f"{tmp_path} has no metadata.sqlite. Give the --workdir of a finished" in capsys.readouterr().err
-    write_run(tmp_path, 1, metadata_store_pb2.Execution.FAILED)
+    write_run(tmp_path, 1, FAILED)
     assert run(tmp_path, "products.csv") == 2
     assert f"no Trainer of {tmp_path} ever finished" in capsys.readouterr().err
 
 
 def test_a_work_directory_that_was_moved_is_told(tmp_path, capsys):
     (tmp_path / "old").mkdir()
-    write_run(tmp_path / "old", 1, metadata_store_pb2.Execution.COMPLETE)
+    write_run(tmp_path / "old", 1, COMPLETE)
     (tmp_path / "old").rename(tmp_path / "new")
     assert run(tmp_path / "new", "products.csv") == 2
     told = capsys.readouterr().err

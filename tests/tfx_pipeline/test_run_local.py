@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from tfx.orchestration import metadata
 
@@ -34,6 +36,13 @@ def test_a_log_that_is_not_there_is_told(tmp_path, capsys):
     assert run_local.main(["--events", str(tmp_path / "no*.csv"), "--workdir", str(tmp_path / "run")]) == 1
     told = capsys.readouterr().err
     assert "EventExampleGen failed" in told and "no*.csv" in told and "The full log is" in told
+
+
+def test_a_machine_is_told_in_one_object(log, tmp_path, capsys):
+    assert run_local.main(["--events", str(log), "--workdir", str(tmp_path / "run"), "--json"]) == 1
+    told = capsys.readouterr()
+    assert "missing category_id" in json.loads(told.out)["error"]
+    assert told.err.startswith("[1/") and "error: EventExampleGen failed" in told.err
 
 
 def test_a_log_without_a_valid_row_stops_the_run(log, tmp_path, capsys):

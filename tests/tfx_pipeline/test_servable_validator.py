@@ -15,41 +15,19 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfx import types
 from tfx.types import artifact_utils, standard_artifacts
 
-from serving.export import export_servable
 from tests.serving import in_process
-from tests.ulim_tf.examples import item_categories
+from tests.serving.test_signatures import CONFIG, ITEM_CATEGORY, ITEMS, exported, make_model
 from tfx_pipeline.components.pusher import versions
 from tfx_pipeline.components.pusher.component import Pusher
 from tfx_pipeline.components.servable_validator import validation
 from tfx_pipeline.components.servable_validator.component import ServableValidator
 from tfx_pipeline.config import PushConfig
-from ulim_tf import config as settings
 from ulim_tf.config import FeaturesConfig
-from ulim_tf.model import UlimModel
-
-ITEMS, CATEGORIES = 40, 5
-ITEM_CATEGORY = item_categories(ITEMS, CATEGORIES)
-CONFIG = settings.from_dict(settings.UlimConfig, {
-    "history": {"long": 60, "short": 8, "subsequence": 6}, "model": {"width": 8, "heads": 2, "hidden": 16},
-    "retrieval": {"categories": 3, "per_category": 4, "short_term": 5, "results": 12, "index": "blocked"}})
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory) -> dict[str, Path]:
-    """Servables of one model: as it is, and with a weight that is not a number."""
-    folder = tmp_path_factory.mktemp("servables")
-    for name, count in (("item", ITEMS), ("category", CATEGORIES)):
-        (folder / name).write_text("".join(f"{name} {number}\n" for number in range(1, count + 1)))
-    tf.keras.utils.set_random_seed(3)
-    model = UlimModel(CONFIG, ITEMS, CATEGORIES)
-    model.set_catalog(ITEM_CATEGORY)
-    servables = {}
-    for name in ("good", "nan"):
-        servables[name] = folder / name
-        export_servable(model, str(folder / "item"), str(folder / "category"), str(servables[name]))
-        position = next(one for one in model.inference_variables if "short" in one.name and len(one.shape) == 2)
-        position.assign(np.full(position.shape, np.nan))
-    return servables
+def good(tmp_path_factory) -> Path:
+    return exported(tmp_path_factory, "blocked")
 
 
 @pytest.fixture
@@ -116,8 +94,8 @@ def in_this_process(monkeypatch):
 
 
 @pytest.fixture
-def copy(exported, tmp_path) -> Path:
-    return Path(shutil.copytree(exported["good"], tmp_path / "copy"))
+def copy(good, tmp_path) -> Path:
+    return Path(shutil.copytree(good, tmp_path / "copy"))
 
 
 def test_a_good_servable_is_blessed_and_pushed(gate, copy, examples):
@@ -126,7 +104,7 @@ def test_a_good_servable_is_blessed_and_pushed(gate, copy, examples):
     found, pushed = gate(copy)
     assert pushed and found.faults() == []
     assert [check.name for check in found.checks] == ["load", "signatures", "answers", "ids", "latency"]
-    # Histories of 0, 1, 8 and 60 events and all of them together, to six signatures.
+    # Histories of 0, 1, 8 and 1,000 events and all of them together, to six signatures.
     assert found.checks[2].told == "30 requests"
     assert found.checks[4].told.endswith(" ms, of 250 allowed") and all(check.seconds > 0 for check in found.checks)
 
@@ -137,7 +115,7 @@ def test_answers_that_are_too_slow_are_not_pushed(gate, copy, examples):
     found, pushed = gate(copy, PushConfig(latency_budget_ms=0.001))
     assert not pushed and [check.name for check in found.checks if not check.passed] == ["latency"]
     assert len(found.faults()) == 24  # each of the requests of one user
-    assert "serving_default of 60 events takes " in found.faults()[3]
+    assert "serving_default of 1,000 events takes " in found.faults()[3]
     assert "more than serving.latency_budget_ms = 0.001 allows" in found.faults()[3]
 
 
@@ -151,8 +129,16 @@ def test_an_item_that_the_catalogue_does_not_have_is_not_pushed(gate, copy):
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_probability_that_is_not_a_number_is_not_pushed(gate, exported):
-    found, pushed = gate(exported["nan"])
+def test_a_probability_that_is_not_a_number_is_not_pushed(gate, copy):
+    variables = make_model(CONFIG).inference_variables
+    place = next(place for place, one in enumerate(variables) if "short" in one.name and len(one.shape) == 2)
+    file = str(copy / "variables" / "variables")
+    reader = tf.train.load_checkpoint(file)
+    values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    values[f"weights/{place}/.ATTRIBUTES/VARIABLE_VALUE"] *= np.float32(np.nan)
+    tf.raw_ops.SaveV2(prefix=file, tensor_names=[*values], shape_and_slices=[""] * len(values),
+                      tensors=[*values.values()])
+    found, pushed = gate(copy)
     assert not pushed and found.checks[-1].name == "answers"
     assert "answers: predict_category of 8 events: probability must be finite, got nan at rank 1" in found.faults()
 
@@ -171,9 +157,9 @@ def test_a_wrong_signature_is_not_pushed(gate, copy):
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_every_servable_is_validated_and_pushed_under_one_number(gate, copy, exported, examples, tmp_path):
+def test_every_servable_is_validated_and_pushed_under_one_number(gate, copy, good, examples, tmp_path):
     _add_item_40(examples)
-    found, pushed = gate(exported["good"], ulim_encoder=copy)
+    found, pushed = gate(good, ulim_encoder=copy)
     assert pushed and [check.name for check in found.checks[5:]] == [
         f"ulim_encoder {name}" for name in ("load", "signatures", "answers", "ids", "latency")]
     [version], [other] = ([one for one in (tmp_path / name).iterdir() if one.is_dir()]
@@ -182,10 +168,10 @@ def test_every_servable_is_validated_and_pushed_under_one_number(gate, copy, exp
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_nothing_is_pushed_where_one_servable_has_a_fault(gate, copy, exported, examples, tmp_path):
+def test_nothing_is_pushed_where_one_servable_has_a_fault(gate, copy, good, examples, tmp_path):
     _add_item_40(examples)
     shutil.rmtree(copy / "assets.extra")
-    found, pushed = gate(exported["good"], ulim_gpu=copy)
+    found, pushed = gate(good, ulim_gpu=copy)
     assert not pushed and not (tmp_path / "ulim_gpu").exists()
     assert [check.name for check in found.checks if not check.passed] == ["ulim_gpu answers"]
 
@@ -222,8 +208,8 @@ def test_warm_up_requests_that_are_missing_are_told(gate, copy):
     assert not pushed and "the warm-up requests cannot be read: a servable must hold warm-up" in found.faults()[0]
 
 
-def test_time_to_load_is_bounded(exported):
-    found = validation.validate(str(exported["good"]), FeaturesConfig(), [], PushConfig(load_seconds=0.01))
+def test_time_to_load_is_bounded(good):
+    found = validation.validate(str(good), FeaturesConfig(), [], PushConfig(load_seconds=0.01))
     assert "no version was served after 0.01 seconds" in found.faults()[0]
 
 

@@ -4,13 +4,12 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 
 import pytest
 import tensorflow as tf
-from ml_metadata import metadata_store
-from ml_metadata.proto import metadata_store_pb2
 
 from serving.client import History, encode_items_request, predict_request
 from serving.client.messages import PredictResponse
 from serving.client.request_log import RequestLog
 from tests.serving.test_histories import example
+from tests.tfx_pipeline.recorded_runs import Step, record
 from tfx_pipeline import skew_check
 from tfx_pipeline.components.data_gate import report, rules
 from tfx_pipeline.components.data_gate.report import PASS, STOP, Profile
@@ -34,23 +33,9 @@ def workdir(tmp_path_factory):
         writer.write(example(catalog_item_id=[b"tea", b"milk", "käse".encode()],
                              catalog_category_id=[b"drinks", b"dairy", b"dairy"]))
     (gate / report.profile_file("train")).write_text(report.profile_as_text(TRAIN))
-    store = metadata_store.MetadataStore(metadata_store_pb2.ConnectionConfig(
-        sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(
-            filename_uri=str(folder / "metadata.sqlite"), connection_mode=3)))
-    context = metadata_store_pb2.Context(
-        type_id=store.put_context_type(metadata_store_pb2.ContextType(name="pipeline_run")), name="run 1")
-    [context.id] = store.put_contexts([context])
-    component = EventExampleGen("events.csv", features_config=FeaturesConfig())
-    for step, output, folder_of in (("EventExampleGen", "examples", examples), ("DataGate", "gate", gate)):
-        execution = metadata_store_pb2.Execution(
-            type_id=store.put_execution_type(metadata_store_pb2.ExecutionType(name=f"tfx_pipeline.{step}")),
-            last_known_state=metadata_store_pb2.Execution.COMPLETE)
-        execution.custom_properties["custom_config"].string_value = component.exec_properties["custom_config"]
-        artifact = metadata_store_pb2.Artifact(
-            type_id=store.put_artifact_type(metadata_store_pb2.ArtifactType(name=output)), uri=str(folder_of))
-        event = metadata_store_pb2.Event(type=metadata_store_pb2.Event.OUTPUT)
-        event.path.steps.add().key = output
-        store.put_execution(execution, [(artifact, event)], [context])
+    configured = {"custom_config": EventExampleGen("events.csv", features_config=FeaturesConfig()).exec_properties[
+        "custom_config"]}
+    record(folder, {"EventExampleGen": Step({"examples": examples}, configured), "DataGate": Step({"gate": gate})})
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,14 +89,25 @@ def stop_after(looks: int, monkeypatch) -> None:
     monkeypatch.setattr(checkpoints.Checkpoints, "write", write_some)
 
 
-@pytest.fixture
-def interrupted(tmp_path, monkeypatch):
-    """Inputs, and the folder of a Trainer that was interrupted after steps 10 and 20 of 40."""
-    inputs, step = write_inputs(tmp_path / "inputs"), tmp_path / "Trainer"
-    with monkeypatch.context() as patch:
+@pytest.fixture(scope="module")
+def interrupted_once(tmp_path_factory):
+    """Inputs, the folder of a Trainer that was interrupted after steps 10 and 20 of 40, and a copy of both."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    inputs, step = write_inputs(folder / "run" / "inputs"), folder / "run" / "Trainer"
+    with pytest.MonkeyPatch.context() as patch:
+        trainer_inputs.number_by(patch.setattr)
         stop_after(2, patch)
         with pytest.raises(KeyboardInterrupt):
             run(inputs, step, steps=40, checkpoints=4)
+    return inputs, step, shutil.copytree(folder / "run", folder / "copy")
+
+
+@pytest.fixture
+def interrupted(interrupted_once):
+    """The first two as they were: with the files' times, which the key of checkpoints has."""
+    inputs, step, copy = interrupted_once
+    shutil.rmtree(step.parent)
+    shutil.copytree(copy, step.parent)
     return inputs, step
 
 

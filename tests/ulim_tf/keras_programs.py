@@ -15,6 +15,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from serving.export import export_servable
+from tests.serving.servables import only
 from tests.ulim_tf.examples import small_log
 from ulim_tf import config as settings
 from ulim_tf import data
@@ -95,7 +96,8 @@ def mixed(policy: str, directory: str) -> dict[str, Any]:
     for name, count in (("item", log.items), ("category", log.categories)):
         with open(f"{directory}/{name}", "w") as lines:
             lines.writelines(f"{name} {number}\n" for number in range(count))
-    export_servable(model, f"{directory}/item", f"{directory}/category", f"{directory}/1")
+    with only("serving_default"):
+        export_servable(model, f"{directory}/item", f"{directory}/category", f"{directory}/1")
     answer = tf.saved_model.load(f"{directory}/1").signatures["serving_default"](
         item_id=tf.constant([["item 1", "item 2"]]), timestamp=tf.constant([[1, 2]], tf.int64),
         length=tf.constant([2]), now=tf.constant([3], tf.int64))

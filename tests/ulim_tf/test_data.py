@@ -77,6 +77,14 @@ def test_only_events_of_a_target_type_are_predicted():
     assert seen == expected
 
 
+def test_target_types_of_a_log_that_tells_no_types_apart_are_refused():
+    log, _ = split_by_time({"user_id": ["a", "a"], "item_id": ["x", "y"], "category_id": ["c", "c"],
+                            "timestamp": [0, 40 * 86_400]})
+    config = FeaturesConfig(event_types=("view", "buy"), target_event_types=("buy",))
+    with pytest.raises(ValueError, match=r"targets must be empty for events stored without types, got \(2,\)"):
+        data.training_dataset_in_memory(log, HistoryConfig(), TrainingConfig(), config)
+
+
 def test_a_moment_has_the_profile_of_its_user():
     """User u buys item u only, so the target tells whose moment it is."""
     user = np.repeat(np.arange(3), 5)

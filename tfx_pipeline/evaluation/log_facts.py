@@ -78,7 +78,7 @@ def count_categories(batch: pa.RecordBatch) -> Counter:
     if len(held_out(batch)):
         return Counter()
     category, length = column(batch, features.CATEGORY), column(batch, features.CATEGORY_LENGTH)
-    counts = Counter()
+    counts: Counter[bytes] = Counter()
     for name, events in zip(category.values.to_pylist(), length.values.to_pylist()):
         counts[name] += events
     return counts
@@ -108,7 +108,7 @@ def _categories_of(batch: pa.RecordBatch, items: frozenset[bytes]) -> Iterator[t
 
 
 def _sum_counts(counts: Iterable[Counter]) -> Counter:
-    total = Counter()
+    total: Counter[bytes] = Counter()
     for part in counts:
         total.update(part)
     return total

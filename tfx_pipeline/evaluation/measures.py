@@ -11,7 +11,7 @@ _HISTORY_SLICES = ((100, "<100"), (500, "100-500"), (1000, "500-1000"))
 _NOWHERE = np.iinfo(np.int64).max
 
 
-def places(ranked: Sequence[bytes], targets: Sequence[bytes]) -> np.ndarray:
+def places(ranked: Iterable[bytes], targets: Iterable[bytes]) -> np.ndarray:
     """int64 [T], where each target stands in the ranking, from 0; past any cut-off if it does not."""
     place = {item: number for number, item in enumerate(ranked)}
     return np.array([place.get(target, _NOWHERE) for target in targets], np.int64)

@@ -13,6 +13,7 @@ They read what `extractor.py` puts into a user's extracts, ids as bytes:
                 history           [1]  the slice of the length of the history
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -115,19 +116,20 @@ def _ranking(at: Sequence[int], ranking: str, targets: str, name: str,
     return _means(names, _RankingValues(tuple(at), ranking, targets), model_names)
 
 
-class _RankingValues(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _RankingValues:
     at: tuple[int, ...]
     ranking: str
     targets: str
 
     def __call__(self, user: _User) -> np.ndarray | None:
         ranked = user.predictions[ITEMS] if self.ranking == SERVED else user.features[self.ranking]
-        wanted = user.targets
+        wanted: np.ndarray | list[bytes] = user.targets
         if self.targets == NOVEL:
             ranked = measures.without(ranked, user.features[SEEN])
             wanted = measures.without(wanted, user.features[SEEN])
         elif self.targets != ALL:
-            wanted = wanted[user.features[TARGET_IN_HEAD] == (self.targets == HEAD)]
+            wanted = user.targets[user.features[TARGET_IN_HEAD] == (self.targets == HEAD)]
         return measures.ranking_values(measures.places(ranked, wanted), self.at) if len(wanted) else None
 
 
@@ -137,7 +139,8 @@ def _category_recall(at: Sequence[int], name: str,
     return _means(names, _CategoryValues(tuple(at)), model_names)
 
 
-class _CategoryValues(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _CategoryValues:
     at: tuple[int, ...]
 
     def __call__(self, user: _User) -> np.ndarray:
@@ -152,7 +155,8 @@ def _over_popular(at: int, name: str,
     return _means([over_popular_name(at)], _ServedAndPopularRecall(at), model_names, _quotient)
 
 
-class _ServedAndPopularRecall(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _ServedAndPopularRecall:
     at: int
 
     def __call__(self, user: _User) -> np.ndarray:
@@ -211,4 +215,4 @@ class _MeanOverUsers(beam.CombineFn):
         total, users = accumulator
         if not users:
             return dict.fromkeys(self._keys, np.nan)
-        return dict(zip(self._keys, self._summed_up(total / users).tolist()))
+        return dict(zip(self._keys, self._summed_up(np.asarray(total / users)).tolist()))

@@ -11,7 +11,7 @@ _HEIGHT = 340
 _ROW_HEIGHT = 22
 
 
-def lines(x: str, y: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> go.Figure:
+def lines(x: str, y: str, series: Mapping[str, tuple[Sequence[float] | Sequence[str], Sequence[float]]]) -> go.Figure:
     """A line for each series.
 
     Args:
@@ -35,8 +35,8 @@ def bars(x: str, y: str, values: Mapping[str, float]) -> go.Figure:
     return figure
 
 
-def grouped_bars(x: str, y: str, groups: Sequence[str], series: Mapping[str, Sequence[float]]) -> go.Figure:
-    """Standing bars side by side, a group for each place on x and in it a bar for each series."""
+def grouped_bars(x: str, y: str, groups: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> go.Figure:
+    """Standing bars side by side, a group for each place on x and in it a bar for each series; no bar for None."""
     figure = _figure(x, y)
     for name, values in series.items():
         figure.add_bar(x=_plain(groups), y=list(values), name=name)

@@ -44,7 +44,8 @@ def category_calibration(servable: str, held_out: Sequence[str], catalog: Sequen
         answers = [_ask(model, users[start:start + _BATCH]) for start in range(0, len(users), _BATCH)]
     finally:
         model.close()
-    return calibration.measure(*(np.concatenate(parts) for parts in zip(*answers)))
+    probability, copy_share, share = (np.concatenate(parts) for parts in zip(*answers))
+    return calibration.measure(probability, copy_share, share)
 
 
 def _users(files: Sequence[str], category: dict[bytes, bytes],

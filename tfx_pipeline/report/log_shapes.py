@@ -63,8 +63,8 @@ def _categories(category_events: Mapping[str, int]) -> Iterator[Chart]:
                           {"share": (range(1, len(reached) + 1), reached.tolist())})
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
     yield Chart("Share of events in the largest categories", figure,
-                f"Cumulative share of events: {number(np.searchsorted(reached, 0.5) + 1)} of {number(len(reached))} "
-                "categories hold half of them.")
+                f"Cumulative share of events: {number(int(np.searchsorted(reached, 0.5)) + 1)} of "
+                f"{number(len(reached))} categories hold half of them.")
     top = dict(list(falling.items())[:_TOP])
     yield Chart("Categories with most events", charts.bars("events", "category", top),
                 f"The {len(top)} categories with most events, first {next(iter(top))} with {share(reached[0])} of all.")

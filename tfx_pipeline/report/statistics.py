@@ -1,5 +1,6 @@
 """The page `statistics.html`: what TensorFlow Data Validation counted in each split, and the shapes of the log."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def page(subject: Subject, report: Link) -> Page | None:
         headline=Headline(NEUTRAL, "What the examples hold",
                           "Counted by TensorFlow Data Validation over every example, before Transform."),
         sections=[guarded.section("log", "The log", lambda: log_shapes.blocks(subject)),
-                  *(guarded.section(split, _SPLITS[split], lambda split=split: _split(read(folder / f"Split-{split}")))
+                  *(guarded.section(split, _SPLITS[split], functools.partial(_split, folder / f"Split-{split}"))
                     for split in splits)])
 
 
@@ -52,7 +53,8 @@ def read(folder: Path) -> statistics_pb2.DatasetFeatureStatistics:
         (folder / "FeatureStats.pb").read_bytes()).datasets[0]
 
 
-def _split(counted: statistics_pb2.DatasetFeatureStatistics) -> Iterator[Block]:
+def _split(folder: Path) -> Iterator[Block]:
+    counted = read(folder)
     filled = {_name(feature): feature for feature in counted.features if _common(feature).tot_num_values}
     yield Table(
         f"Features that have values in {number(counted.num_examples)} examples",

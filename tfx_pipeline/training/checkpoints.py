@@ -59,7 +59,7 @@ class Checkpoints:
 
     def write(self, step: int) -> None:
         """Writes the variables as they are after `step` steps."""
-        if self._writes:
+        if self._manager:
             self._manager.save(checkpoint_number=step)
 
     def remove(self) -> None:

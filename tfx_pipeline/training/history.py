@@ -32,8 +32,9 @@ class History:
         return max(self.validation, key=lambda row: row["recall"], default=None)
 
     def looks_since_best(self) -> int:
-        """Rows of `validation` after the best one."""
-        return len(self.validation) - 1 - self.validation.index(self.best)
+        """Rows of `validation` after the best one; 0 before there is one."""
+        best = self.best
+        return len(self.validation) - 1 - self.validation.index(best) if best else 0
 
     def text(self) -> str:
         """JSON, which `from_text` reads."""

@@ -88,20 +88,21 @@ class TrainingLoop:
         """Measures the validation recall and writes a checkpoint; whether training is over."""
         if self._recall:
             began, recall = time.monotonic(), self._recall()
-            self.history.validation.append({"step": step, "recall": recall})
-            better = self.history.best["step"] == step
+            row = {"step": step, "recall": recall}
+            self.history.validation.append(row)
+            better = self.history.best is row
             if better:
                 for best, weight in zip(self._best, self._model.trainable_variables):
                     best.assign(weight)
             if self._curves:
-                self._curves.add(self.history.validation[-1], "validation_")
+                self._curves.add(row, "validation_")
                 print(f"    step {step:,}: validation Recall@{RECALL_AT} {recall:.4f}"
                       f"{', the best so far' if better else ''} ({time.monotonic() - began:.1f} s)", flush=True)
         self._told.assign(self.history.text())
         self._checkpoints.write(step)
-        over = self._is_over()
-        if over and step < self.config.steps and self._curves:
-            print(f"    stops: no better recall since step {self.history.best['step']:,}, "
+        over, best_row = self._is_over(), self.history.best
+        if over and best_row and step < self.config.steps and self._curves:
+            print(f"    stops: no better recall since step {best_row['step']:,}, "
                   f"{self.config.patience} checkpoints ago", flush=True)
         return over
 
@@ -117,7 +118,7 @@ class _StopAtNaN(keras.callbacks.Callback):
         super().__init__()
         self._learning_rate, self._start = learning_rate, start
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         if not math.isfinite(logs["loss"]):
             raise RuntimeError(f"the training loss is not a number any more, at step {self._start + batch + 1:,}. "
                                f"Lower training.learning_rate ({self._learning_rate}).")
@@ -135,7 +136,7 @@ class _Report(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self._began = time.monotonic()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         step = self._start + batch + 1
         last = step == self._loop.config.steps
         if step % self._report_every == 0 or last:

@@ -3,7 +3,7 @@
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -75,7 +75,7 @@ class TrainingUsers:
         return data.StoredUsers(tf.io.parse_example(serialized, self._spec), self._items, self._targets)
 
 
-class _Again:
+class _Again(Generic[Read]):
     """Iterates over a new iterator each time."""
 
     def __init__(self, begin: Callable[[], Iterator[Read]]):

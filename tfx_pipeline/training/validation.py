@@ -36,7 +36,7 @@ class Validation:
     def recall(self) -> np.ndarray:
         """The sum over users of the share of their basket among the first RECALL_AT items, and the number of users."""
         items, read = self._model.items, self._model.categories * self._model.settings.history.subsequence
-        scores = self._score(*(values.numpy() for values in (self._user, self._rank, self._now)),
+        scores = self._score(self._user.numpy(), self._rank.numpy(), self._now.numpy(),
                              at_once=max(_SCORES_AT_ONCE // max(items, read), 1))
         best = [row for batch in scores
                 for row in 1 + tf.math.top_k(batch.item[:, 1:], min(RECALL_AT, items)).indices.numpy()]

@@ -120,7 +120,7 @@ def best_of(found: Found, where: tf.Tensor, k: int) -> Found:
 
 
 def check(item: np.ndarray, category: np.ndarray, vectors: np.ndarray, categories: int) -> None:
-    """Raises ValueError for what cannot be indexed."""
+    """Raises ValueError for what cannot be indexed; arguments as of `CategoryIndex`."""
     if vectors.ndim != 2 or vectors.dtype != np.float32 or 0 in vectors.shape:
         raise ValueError(f"vectors must be float32 [V, D] with V >= 1 and D >= 1, got {vectors.dtype} "
                          f"{list(vectors.shape)}. Give one row for each item.")

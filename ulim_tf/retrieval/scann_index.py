@@ -6,7 +6,7 @@ half of all items have a searcher of their own: they are asked for most, and cos
 """
 
 import time
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +21,8 @@ _HASHED_FROM = 100_000  # items of a category
 _HASHED_SCORED = 2000
 _HASHED_RECALL = 0.99
 _SAMPLED, _SAMPLED_K, _ROUNDS = 64, 100, 3
+
+Searcher = TypeVar("Searcher")
 
 
 class Choice(NamedTuple):
@@ -120,7 +122,7 @@ class ScannIndex(CategoryIndex):
         categories = tf.math.count_nonzero(allowed & (self._size > 0), axis=1)
         inside = tf.cast(categories * k < tf.cast(self._not_allowed(allowed), tf.int64), tf.int32)
         parts = tf.dynamic_partition(tf.range(users), inside, 2)
-        found = [search(*(tf.gather(tensor, mine) for tensor in (query, excluded, allowed)), k)
+        found = [search(tf.gather(query, mine), tf.gather(excluded, mine), tf.gather(allowed, mine), k)
                  for search, mine in zip((self._past_others, self._inside), parts)]
         return Found(*(tf.dynamic_stitch(parts, list(tensors)) for tensors in zip(*found)))
 
@@ -157,10 +159,10 @@ class ScannIndex(CategoryIndex):
         return tf.gather(self._category_of_item, tf.where(known, item, 0))
 
 
-class _Items(tf.Module):
+class _Items(tf.Module, Generic[Searcher]):
     """A searcher and the items that its rows are."""
 
-    def __init__(self, item: np.ndarray, searcher: LeafSearcher | PoolSearcher | ExactPoolSearcher):
+    def __init__(self, item: np.ndarray, searcher: Searcher):
         super().__init__()
         self.searcher = searcher
         self._item = tf.Variable(item, trainable=False, dtype=tf.int32, name="item")
@@ -200,6 +202,5 @@ def _choose(category: int, vectors: np.ndarray, query: np.ndarray) -> Choice:
             taken.append(time.perf_counter() - start)
         row.append(found.numpy())
         microseconds.append(1e6 * float(np.median(taken[1:])) / len(query))
-    share = float(recall(query, vectors, row[1]).mean())
-    return Choice(category, len(vectors), *microseconds, share,
-                  share >= _HASHED_RECALL and microseconds[1] < microseconds[0])
+    share, (exactly, hashed) = float(recall(query, vectors, row[1]).mean()), microseconds
+    return Choice(category, len(vectors), exactly, hashed, share, share >= _HASHED_RECALL and hashed < exactly)

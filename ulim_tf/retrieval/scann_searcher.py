@@ -75,7 +75,7 @@ class ScannSearcher(tf.Module):
                        for name, part in zip(_PARTS, parts, strict=True)]
         digest = hashlib.sha256()
         for part in parts:
-            digest.update(np.asarray(part).ravel() if part.dtype != tf.string else np.asarray(part).item())
+            digest.update(np.asarray(part).ravel().data if part.dtype != tf.string else np.asarray(part).item())
         self._name_in_process = f"{role}-{digest.hexdigest()}"
         self._when_loaded = _WhenLoaded(self._empty)
 
@@ -183,7 +183,7 @@ def aligned(rows: int, width: int) -> np.ndarray:
 
 
 def shared(vectors: np.ndarray) -> tf.Tensor:
-    """A tensor of `vectors`, in the same memory if that is `aligned`; `tf.constant` would take twice as much again."""
+    """A tensor of float32 [V, D], in the same memory if that is `aligned`; `tf.constant` takes twice as much again."""
     if vectors.ctypes.data % _ALIGNMENT or not (vectors.flags.c_contiguous and vectors.flags.writeable):
         return tf.constant(vectors)
     return tf.experimental.dlpack.from_dlpack(vectors.__dlpack__())

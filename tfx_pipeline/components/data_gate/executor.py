@@ -123,11 +123,14 @@ def profile_of(batch: pa.RecordBatch) -> Profile:
 
 def merge_profiles(profiles: Iterable[Profile]) -> Profile:
     """The profile of all users of some profiles."""
-    merged = Profile(Counter(), Counter(), Counter())
+    categories: Counter[str] = Counter()
+    lengths: Counter[int] = Counter()
+    days: Counter[int] = Counter()
     for profile in profiles:
-        for total, counts in zip(merged, profile):
-            total.update(counts)
-    return merged
+        categories.update(profile.category_events)
+        lengths.update(profile.history_users)
+        days.update(profile.day_events)
+    return Profile(categories, lengths, days)
 
 
 def _count(values: np.ndarray) -> dict[int, int]:

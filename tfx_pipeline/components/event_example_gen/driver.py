@@ -25,7 +25,9 @@ class EventExampleGenDriver(driver.FileBasedDriver):
 class _InputProcessor(input_processor.FileBasedInputProcessor):
     """TFX's processor over the patterns with spans, or over all where none has one."""
 
-    def __init__(self, base: str, splits: Iterable[example_gen_pb2.Input.Split],
+    _fingerprint: str  # of the base class
+
+    def __init__(self, base: str | None, splits: Iterable[example_gen_pb2.Input.Split],
                  range_config: range_config_pb2.RangeConfig | None):
         spanned = [split for split in splits if _has_span(split)]
         self._plain = [split for split in splits if spanned and not _has_span(split)]

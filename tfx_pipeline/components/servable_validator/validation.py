@@ -194,7 +194,8 @@ def _ask(stub: PredictionServiceStub, servable: str, signatures: Sequence[str], 
 
 def _checked(name: str, look: Callable[[], Iterable[str]]) -> Check:
     """The faults that a look finds, one of them that the server refuses."""
-    start, faults = time.monotonic(), []
+    start = time.monotonic()
+    faults: list[str] = []
     try:
         faults += look()
     except grpc.RpcError as error:

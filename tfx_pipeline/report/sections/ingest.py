@@ -34,8 +34,8 @@ def summary(subject: Subject) -> dict[str, Any] | None:
 
 def blocks(subject: Subject) -> Iterator[Block]:
     """Rows by kind of file, reasons of rejection, what was odd, the span of the log."""
-    counts = summary(subject)
-    if counts is None:
+    counts, examples = summary(subject), subject.output("EventExampleGen", "examples")
+    if counts is None or examples is None:
         yield Missing("The log was not read to its end.")
         rejected = subject.rejected / REJECTED_FILE
         if subject.failure and subject.failure.step == "EventExampleGen" and rejected.is_file():
@@ -60,7 +60,6 @@ def blocks(subject: Subject) -> Iterator[Block]:
         yield Chart("Rejected rows by reason", charts.bars("rows", "reason", reasons),
                     "Rejected rows by reason: " + "; ".join(f"{name} {number(count)}"
                                                             for name, count in reasons.items()) + ".")
-    examples = subject.output("EventExampleGen", "examples")
     if (examples / REJECTED_FILE).is_file():
         yield _link(subject, f"Every rejected row, with its reason ({REJECTED_FILE})", examples / REJECTED_FILE)
     odd = [[what, number(counts[name])] for name, what in _ODD.items() if counts.get(name)]

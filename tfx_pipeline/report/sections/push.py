@@ -33,7 +33,7 @@ def headline(subject: Subject) -> Headline:
         return Headline(BAD, verdict, f"{shown}\nNothing was pushed; what was served before still is.")
     refused = [gate for gate in _gates(subject) if gate.blessed is False]
     pushed, version = subject.step(PUSHER), _version(subject)
-    if version and pushed.cached:
+    if version and pushed and pushed.cached:
         return Headline(GOOD, f"Nothing new: version {version.name} stays",
                         f"Neither the data nor the settings changed, so nothing was pushed. Version {version.name} is "
                         f"in {version.parent}.")

@@ -42,7 +42,8 @@ def blocks(subject: Subject) -> Iterator[Block]:
     if model_run is None:
         yield Missing("Nothing was trained.")
         return
-    if subject.step("Trainer").cached:
+    trainer = subject.step("Trainer")
+    if trainer and trainer.cached:
         yield Text("Nothing was trained anew: neither the examples nor the settings changed. This is the run that "
                    "trained the model.")
     curves = read_curves(model_run)

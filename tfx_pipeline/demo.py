@@ -1,12 +1,13 @@
 """The whole way in one command, `make demo`: a public event log -> TFX pipeline -> server -> recommendations by name.
 
-Everything is kept in .demo/, so a second run reuses it. DEMO_USERS=n takes n households, for a quicker look.
+Everything is kept in .demo/, so a second run reuses it. DEMO_USERS=n, or --users n, takes n households, for a quicker
+look.
 """
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
+import argparse
 import dataclasses
-import os
 import random
 import statistics
 import sys
@@ -20,15 +21,14 @@ import tensorflow as tf
 
 from serving.client import Client, History
 from serving.server.process import NotServed, serve
-from tfx_pipeline import run_local
+from tfx_pipeline import flags, run_local
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.datasets import complete_journey
-from ulim_tf import features
+from ulim_tf import command_line, features
 from ulim_tf.config import FeaturesConfig
 from ulim_tf.evaluate import recall_at
 
 ROOT = Path(".demo")
-HOUSEHOLDS = 2469
 SHOWN_HOUSEHOLDS, SHOWN_ITEMS, SHOWN_CATEGORIES = 3, 12, 5
 TIMED_REQUESTS, BATCH = 100, 64
 RECALL_AT = 100
@@ -48,9 +48,21 @@ class HeldOut(NamedTuple):
         return [item for item, time in zip(self.history.item_ids, self.history.timestamps) if time == newest]
 
 
-def main() -> None:
-    """Runs the demo and prints what it does."""
-    users = _users(os.environ.get("DEMO_USERS"))
+def main(argv: list[str] | None = None) -> int:
+    """`command`, of a command line."""
+    return command(flags.demo().parse_args(argv))
+
+
+def command(args: argparse.Namespace) -> int:
+    """Runs the demo and prints what it does; returns its exit code: 0 done, 1 a step failed, 2 there are too few
+    households, 3 a gate refused the servable."""
+    try:
+        return _demo(args.users)
+    except (run_local.PipelineFailed, NotServed) as error:
+        return command_line.fail(error, 1, False)
+
+
+def _demo(users: int | None) -> int:
     directory = ROOT / (f"users-{users}" if users else "all")
     print(f"Complete Journey: {users or 'all'} households -> {directory}", flush=True)
     events, catalog, _ = complete_journey.write(directory / "data", users)
@@ -60,37 +72,27 @@ def main() -> None:
                         config=_config(users))
     minutes = (time.monotonic() - start) / 60
     if not run.servable:
-        sys.exit(f"error: not pushed: {'; '.join(run.refusals)}")
-
-    if not run.servable:
-        sys.exit(f"error: not pushed: {'; '.join(run.refusals)}")
+        print(f"not pushed: {'; '.join(run.refusals)}", file=sys.stderr)
+        return 3
     names = pd.read_parquet(catalog).set_index("item_id")
     with serve(run.servable.parent, _START_SECONDS, told=_print_command) as target, Client(target) as client:
         held_out = list(_read_held_out(run.example_files(features.SPLIT_EVAL)))
         if not held_out:
-            sys.exit("error: none of these households bought anything in the held-out days. "
-                     "Take more of them, for example: DEMO_USERS=200 make demo")
+            return command_line.fail("none of these households bought anything in the held-out days. Take more of "
+                                     "them, for example: DEMO_USERS=200 make demo", 2, False)
         for household in random.Random(0).sample(held_out, min(SHOWN_HOUSEHOLDS, len(held_out))):
             _show(household, client, names)
         recall = _recall(client, held_out)
         latency = statistics.median(_latencies(client, held_out[:TIMED_REQUESTS]))
     print(f"demo: ok, pipeline {minutes:.1f} minutes, median request {latency * 1000:.1f} ms, "
           f"Recall@{RECALL_AT} {recall:.4f} on {len(held_out):,} users, servable {run.servable}")
-
-
-def _users(text: str | None) -> int | None:
-    if not text:
-        return None
-    if not text.isdecimal() or not 1 <= int(text) <= HOUSEHOLDS:
-        sys.exit(f"error: DEMO_USERS must be a whole number of households, 1 to {HOUSEHOLDS}, got {text!r}. "
-                 "Write for example: DEMO_USERS=200 make demo")
-    return int(text)
+    return 0
 
 
 def _config(users: int | None) -> PipelineConfig:
     """The defaults, with what describes the products, and fewer steps for fewer users."""
     config = PipelineConfig()
-    steps = max(100, config.training.steps * min(users or HOUSEHOLDS, HOUSEHOLDS) // HOUSEHOLDS)
+    steps = max(100, config.training.steps * min(users or flags.HOUSEHOLDS, flags.HOUSEHOLDS) // flags.HOUSEHOLDS)
     return dataclasses.replace(config, training=dataclasses.replace(config.training, steps=steps),
                                features=FeaturesConfig(item_content=("product_type", "manufacturer_id")))
 
@@ -158,7 +160,4 @@ def _latencies(client: Client, held_out: Sequence[HeldOut]) -> Iterator[float]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (run_local.PipelineFailed, NotServed) as error:
-        sys.exit(f"error: {error}")
+    sys.exit(command_line.interruptible(main))
