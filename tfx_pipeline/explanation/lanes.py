@@ -120,9 +120,9 @@ def make(subject: Subject, axis: TimeAxis) -> list[Lane]:
         dots = _dots(subject, events[category], attention, axis)
         rest = 1 - sum(event.weight for event in attention) if attention else 0.0
         lanes.append(Lane(
-            category, rank if rank <= PREDICTED else 0, len(events[category]), dots,
-            len(events[category]) - len(dots), attention, rest if rest > _MARGIN else 0.0, prediction, rank,
-            came[category]))
+            category_id=category, colour=rank if prediction and prediction.probability and rank <= PREDICTED else 0,
+            events=len(events[category]), dots=dots, undrawn=len(events[category]) - len(dots), attention=attention,
+            rest=rest if rest > _MARGIN else 0.0, prediction=prediction, rank=rank, came=came[category]))
     return lanes
 
 
