@@ -33,8 +33,8 @@ def command(args: argparse.Namespace) -> int:
         actions: list[Any] = added._actions  # shtab looks for an attribute that they do not have
         for action in actions:
             if action.metavar == "DIR":
-                action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # shtab looks for it
+                action.complete = shtab.DIRECTORY
             elif str(action.metavar).startswith("FILE"):
-                action.complete = shtab.FILE  # type: ignore[attr-defined]
+                action.complete = shtab.FILE
     print(shtab.complete(whole, args.shell))
     return 0
