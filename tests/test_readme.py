@@ -41,7 +41,7 @@ NOT_RUN = {
     "benchmarks.quality": "takes an hour",
     "benchmarks.training": "takes ten minutes",
 }
-CLIENT, NOTEBOOK = "from serving.client import Client", "from ulim_tf.model import UlimModel"
+CLIENT, NOTEBOOK = "from serving.client import Client", "import ulim_tf as ulim"
 SECONDS = 600
 
 
