@@ -20,7 +20,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -223,7 +223,7 @@ def _text(one: bytes) -> str:
     return one.decode("utf-8", "backslashreplace")
 
 
-def _weights(written: tf.train.CheckpointReader, place: int) -> np.ndarray:
+def _weights(written: Any, place: int) -> np.ndarray:
     return written.get_tensor(f"weights/{place}/.ATTRIBUTES/VARIABLE_VALUE")
 
 

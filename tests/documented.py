@@ -18,7 +18,8 @@ _ROLES = {
     "tfx_pipeline.run_local": "train", "tfx_pipeline.refresh_index": "refresh-index",
     "tfx_pipeline.evaluate_only": "evaluate", "tfx_pipeline.rollback": "rollback",
     "tfx_pipeline.batch_inference": "batch", "tfx_pipeline.skew_check": "skew", "serving.server": "serve",
-    "serving.client": "recommend", "ulim_tf.doctor": "doctor", "tfx_pipeline.demo": "demo", "make demo": "demo"}
+    "serving.client": "recommend", "ulim_tf.doctor": "doctor", "tfx_pipeline.demo": "demo",
+    "tfx_pipeline.explain": "explain", "make demo": "demo"}
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -199,14 +199,8 @@ class _Read(beam.PTransform):
 
 
 def _read_part(part: Part, source: Source, with_types: bool, now: int) -> Iterator[Any]:
-    batches: Iterator[tuple[Events | CatalogRows | UserRows, list[Rejected]]]
-    if source.kind == reading.EVENTS:
-        batches = reading.read_events(part, source.columns, with_types, now)
-    else:
-        read = reading.read_catalog if source.kind == reading.CATALOG else reading.read_users
-        batches = read(part, source.columns, source.describing)
     rows_of_part = 0
-    for number, (rows, rejected) in enumerate(batches):
+    for number, (rows, rejected) in enumerate(_batches(part, source, with_types, now)):
         good = len((rows.user_id if isinstance(rows, UserRows) else rows.item_id).code)
         rows_of_part += good + len(rejected)
         counts: Counter[str | tuple[str, str]] = Counter({f"{source.kind}_rows_read": good + len(rejected)})
@@ -217,6 +211,15 @@ def _read_part(part: Part, source: Source, with_types: bool, now: int) -> Iterat
             yield TaggedOutput(REJECTED, (part, rejected))
         yield TaggedOutput(_COUNTS, counts)
     yield TaggedOutput(_ROWS, (part, rows_of_part))
+
+
+def _batches(part: Part, source: Source, with_types: bool,
+             now: int) -> Iterator[tuple[Events | CatalogRows | UserRows, list[Rejected]]]:
+    if source.kind == reading.EVENTS:
+        return reading.read_events(part, source.columns, with_types, now)
+    if source.kind == reading.CATALOG:
+        return reading.read_catalog(part, source.columns, source.describing)
+    return reading.read_users(part, source.columns, source.describing)
 
 
 def _csv_lines(element: tuple[Part, list[Rejected]], rows: list[tuple[Part, int]]) -> Iterator[str]:

@@ -20,10 +20,10 @@ def count(batches: Iterable[tuple[np.ndarray, np.ndarray]], items: int) -> spars
 
     Args:
         batches: users one after the other, none in two batches: events of each int64 [U'], and their items int64 [n].
-        items: V.
+        items: V + O; O is 0 without buckets.
 
     Returns:
-        float64 [U, V + 1].
+        float64 [U, V + O + 1].
     """
     parts = [sparse.csr_matrix((np.ones(len(item)), (np.repeat(np.arange(len(events)), events), item)),
                                shape=(len(events), items + 1)) for events, item in batches]
@@ -36,12 +36,12 @@ def item_vectors(purchases: sparse.csr_matrix, width: int, seed: int) -> np.ndar
     Entries are log(1 + events); a user's row is scaled to length 1 or less, an item's column by 1 / sqrt(its users).
 
     Args:
-        purchases: [U, V + 1], as `count` gives them; column 0, the unknown item, is left out.
+        purchases: [U, V + O + 1], as `count` gives them; column 0, the unknown item, is left out.
         width: D. Where there are fewer users or items than that, the last dimensions are 0.
         seed: of the SVD's start.
 
     Returns:
-        float32 [V + 1, D], 0 for an item without events.
+        float32 [V + O + 1, D], 0 for an item without events.
     """
     bought = purchases.log1p().multiply(np.arange(purchases.shape[1]) > 0).tocsr()
     users = np.bincount(bought.indices[bought.data > 0], minlength=bought.shape[1])

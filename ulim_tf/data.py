@@ -294,7 +294,7 @@ def _in_memory(log: EventLog, targets: Sequence[int] = ()) -> StoredUsers:
 
 
 class Popularity(NamedTuple):
-    """How often each item was bought: int64 [V + 1] each."""
+    """How often each item was bought: int64 [V + O + 1] each."""
 
     ever: np.ndarray
     recent: np.ndarray
@@ -305,7 +305,7 @@ def popularity(batches: Iterable[tuple[np.ndarray, np.ndarray]], items: int, rec
 
     Args:
         batches: items int64 [n] and timestamps int64 [n] of events; read twice, to find the newest one first.
-        items: V.
+        items: V + O; O is 0 without buckets.
         recent_days: before the newest event.
     """
     newest = max((int(timestamp.max()) for _, timestamp in batches if len(timestamp)), default=0)

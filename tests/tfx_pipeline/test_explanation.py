@@ -210,7 +210,8 @@ def test_a_single_moment_has_a_place():
 def test_events_of_one_item_are_one_reason():
     told = reasons.merged(ANN, [WeighedEvent("bun", 0, 0.45), WeighedEvent("milk", 10 * DAY, 0.3),
                                 WeighedEvent("milk", 20 * DAY, 0.2)])
-    assert [one.told for one in told] == ["Whole milk, 1 l, 2×, last 1970-01-21", "Bun <b>, 1970-01-01"]
+    assert [(one.name, one.when) for one in told] == [("Whole milk, 1 l", "2×, last 1970-01-21"),
+                                                      ("Bun <b>", "1970-01-01")]
     assert [one.weight for one in told] == pytest.approx([0.5, 0.45])
 
 

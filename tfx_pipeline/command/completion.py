@@ -1,6 +1,7 @@
 """`ulim completion`: a script that completes commands, flags and files, made of the commands' own parsers."""
 
 import argparse
+from typing import Any
 
 import shtab
 
@@ -29,7 +30,8 @@ def command(args: argparse.Namespace) -> int:
     commands = whole.add_subparsers()
     for one in COMMANDS.values():
         added = commands.add_parser(one.name, parents=[one.parser()], add_help=False, help=one.line)
-        for action in added._actions:
+        actions: list[Any] = added._actions  # shtab looks for an attribute that they do not have
+        for action in actions:
             if action.metavar == "DIR":
                 action.complete = shtab.DIRECTORY
             elif str(action.metavar).startswith("FILE"):

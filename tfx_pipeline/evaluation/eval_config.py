@@ -28,7 +28,8 @@ def make_eval_config(config: PipelineConfig) -> tfma.EvalConfig:
     wanted = [
         *(_metric(metrics.Ranking, at=at, targets=targets)
           for targets in (metrics.ALL, metrics.NOVEL, metrics.HEAD, metrics.TAIL)),
-        *(_metric(metrics.Ranking, at=at, ranking=ranking) for ranking in (metrics.POPULAR, metrics.FREQUENT)),
+        *(_metric(metrics.Ranking, at=at, ranking=ranking, targets=targets)
+          for ranking in (metrics.POPULAR, metrics.FREQUENT) for targets in (metrics.ALL, metrics.HEAD, metrics.TAIL)),
         _metric(metrics.CategoryRecall,
                 at=[cut for cut in evaluate.CATEGORIES_AT if cut <= config.retrieval.categories]),
         _metric(metrics.OverPopular, at=demanded.at),

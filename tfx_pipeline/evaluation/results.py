@@ -13,11 +13,12 @@ slice:
     users                                      how many users were asked
 
 R are those of 20, 50, 100, 500 that the servable answers and `evaluation.at`; K are 1, 5, 10, 20, 50 and 100 up to
-`retrieval.categories`. The slices of categories have recall, hit_rate and ndcg alone. Where no user of a slice has such
-a target, there is no such metric.
+`retrieval.categories`. The slices of categories have recall, hit_rate and ndcg alone, and those of the baselines. Where
+no user of a slice has such a target, there is no such metric.
 """
 
 import math
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +36,8 @@ CANDIDATE, LAST_BLESSED = tfma.CANDIDATE_KEY, tfma.BASELINE_KEY
 
 Metrics = dict[str, dict[str, float]]  # slice -> metric -> value
 
-_CATEGORY_SLICES = {f"{metrics.HEAD}_": "head categories", f"{metrics.TAIL}_": "tail categories"}
+_CATEGORY_SLICES = {metrics.HEAD: "head categories", metrics.TAIL: "tail categories"}
+_IN_CATEGORIES = re.compile(rf"({metrics.POPULAR}_|{metrics.FREQUENT}_|)({metrics.HEAD}|{metrics.TAIL})_")
 
 
 def read_metrics(evaluation: Path, model: str = CANDIDATE) -> Metrics:
@@ -55,11 +57,12 @@ def read_metrics(evaluation: Path, model: str = CANDIDATE) -> Metrics:
             name, value = one.key.name, one.value.double_value.value
             if one.key.is_diff or (one.key.model_name or CANDIDATE) != model or math.isnan(value):
                 continue
-            prefix = next((prefix for prefix in _CATEGORY_SLICES if name.startswith(prefix)), None)
-            if not prefix:
+            in_categories = _IN_CATEGORIES.match(name)
+            if not in_categories:
                 found[of_slice][name] = value
             elif of_slice == ALL:
-                found[_CATEGORY_SLICES[prefix]][name.removeprefix(prefix)] = value
+                ranking, categories = in_categories.groups()
+                found[_CATEGORY_SLICES[categories]][ranking + name[in_categories.end():]] = value
     return {part: found[part] for part in SLICES if part in found}
 
 

@@ -120,9 +120,9 @@ def make(subject: Subject, axis: TimeAxis) -> list[Lane]:
         dots = _dots(subject, events[category], attention, axis)
         rest = 1 - sum(event.weight for event in attention) if attention else 0.0
         lanes.append(Lane(
-            category, rank if rank <= PREDICTED else 0, len(events[category]), dots,
-            len(events[category]) - len(dots), attention, rest if rest > _MARGIN else 0.0, prediction, rank,
-            came[category]))
+            category_id=category, colour=rank if prediction and prediction.probability and rank <= PREDICTED else 0,
+            events=len(events[category]), dots=dots, undrawn=len(events[category]) - len(dots), attention=attention,
+            rest=rest if rest > _MARGIN else 0.0, prediction=prediction, rank=rank, came=came[category]))
     return lanes
 
 
@@ -146,15 +146,19 @@ def _dots(subject: Subject, events: Sequence[Event], attention: Sequence[Weighed
     weights: dict[tuple[str, int], deque[float]] = defaultdict(deque)
     for one in attention:
         weights[one.item_id, one.timestamp].append(one.weight)
-    plain, weighed = [], []
+    plain: list[tuple[Event, float | None]] = []
+    weighed: list[tuple[Event, float]] = []
     for event in reversed(events):  # of equal ones, the newest is the one that a model reads
         found = weights[event.item_id, event.timestamp]
-        (weighed if found else plain).append((event, found.popleft() if found else None))
+        if found:
+            weighed.append((event, found.popleft()))
+        else:
+            plain.append((event, None))
     kept = _thinned(plain[::-1], max(0, MOST_DOTS - len(weighed)))
     heavier = sorted(weighed, key=lambda pair: pair[1])
     levels = _levels([axis.x(event.timestamp) for event, _ in kept])
     return [_dot(subject, event, weight, axis, level) for (event, weight), level in zip(
-        kept + heavier, levels + [0] * len(heavier))]
+        [*kept, *heavier], levels + [0] * len(heavier))]
 
 
 def _dot(subject: Subject, event: Event, weight: float | None, axis: TimeAxis, level: int) -> Dot:

@@ -12,9 +12,10 @@ _REASONS = 3
 
 
 class Reason(NamedTuple):
-    """Events of one item that spoke for a recommendation: what is told, and their weight in the attention."""
+    """Events of one item that spoke for a recommendation: its name, when they were, and their weight together."""
 
-    told: str
+    name: str
+    when: str
     weight: float
 
 
@@ -67,7 +68,7 @@ def merged(subject: Subject, events: Sequence[WeighedEvent]) -> list[Reason]:
     of_item: dict[str, list[WeighedEvent]] = {}
     for event in events:
         of_item.setdefault(event.item_id, []).append(event)
-    reasons = [Reason(f"{subject.name(item)}, {_times(same)}", sum(event.weight for event in same))
+    reasons = [Reason(subject.name(item), _times(same), sum(event.weight for event in same))
                for item, same in of_item.items()]
     return sorted(reasons, key=lambda reason: -reason.weight)
 

@@ -21,7 +21,8 @@ def environment(*folders: Path) -> jinja2.Environment:
 
 def source(templates: jinja2.Environment, name: str) -> Markup:
     """A file beside the templates, as it is."""
-    return Markup(templates.loader.get_source(templates, name)[0])
+    loader = templates.loader
+    return Markup(loader.get_source(templates, name)[0])  # type: ignore[union-attr]  # `environment` gave it one
 
 
 def replace(file: Path, text: str) -> None:

@@ -80,6 +80,12 @@ def test_slices_by_hand(evaluated):
     # Dairy has 124 of the 127 events: it is the head. There ann's milk and cid's cheese, elsewhere three items.
     assert found["head categories"]["recall@2"] == pytest.approx((1 + 0) / 2)
     assert found["tail categories"]["recall@2"] == pytest.approx((1 / 2 + 1) / 2)
+    # Of the baselines, bob's bread stands first among his own most frequent items, and second among the popular ones.
+    assert found["head categories"]["popular_recall@2"] == pytest.approx((1 + 0) / 2)
+    assert found["tail categories"]["popular_recall@2"] == pytest.approx((0 / 2 + 1) / 2)
+    assert found["tail categories"]["popular_ndcg@2"] == pytest.approx((0 + 1 / math.log2(3)) / 2)
+    assert found["tail categories"]["frequent_ndcg@2"] == pytest.approx((0 + 1) / 2)
+    assert not any("head" in name or "tail" in name for of_slice in found.values() for name in of_slice)
 
 
 def test_a_servable_that_reaches_what_is_demanded_is_blessed(evaluated):
