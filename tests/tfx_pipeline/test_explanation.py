@@ -235,6 +235,17 @@ def test_the_page_fits_wide_and_narrow_windows_and_needs_nothing(subject, tmp_pa
 
 
 @chromium.needs_chromium
+def test_what_is_under_the_pointer_is_told_with_its_basket_marked(tmp_path):
+    points = """<script>addEventListener("load", () => document.querySelector("circle.weighed[data-basket='2']")
+        .dispatchEvent(new PointerEvent("pointerover", { bubbles: true })));</script>"""
+    (tmp_path / "user.html").write_text(page.render(ANN) + points)
+    dom = chromium.show(tmp_path / "user.html", tmp_path / "profile").dom
+    assert re.search(r'<div id="told"[^>]*>([^<]*)</div>', dom)[1] == (
+        "Whole milk, 1 l, 1970-01-21: 30.0 % of the attention")
+    assert re.findall(r'class="(\w+) same"', dom) == ["weighed", "weighed", "plain"]  # twice milk, and rum
+
+
+@chromium.needs_chromium
 def test_a_phone_tells_what_sticks_out(tmp_path):
     (tmp_path / "wide.html").write_text("<body style='margin: 0'><div style='width: 450px'>wide</div>")
     assert chromium.overhang_of_phone(tmp_path / "wide.html", tmp_path / "profile", 400) == 50

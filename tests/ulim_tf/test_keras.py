@@ -175,6 +175,7 @@ def test_two_replicas_train_and_measure_as_one_device_does():
     assert sum(np.abs(step).max() > 1e-6 for step in one["step"]) > 0.8 * len(one["step"])
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("policy", "tolerance", "optimizer"), [
     ("mixed_bfloat16", 2e-2, "LazyAdam"), ("mixed_float16", 2e-3, "LossScaleOptimizerV3")])
 def test_mixed_precision(tmp_path, policy, tolerance, optimizer):
