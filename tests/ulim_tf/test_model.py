@@ -182,7 +182,7 @@ def test_item_vectors_move_where_they_are_learned(dataset, item_vectors, moves):
     model.compile()
     model.fit(dataset, steps_per_epoch=2, verbose=0)
     assert (model.embedding.item_table.numpy() == given).all() != moves
-    with pytest.raises(ValueError, match=r"vectors must have shape \[V \+ B \+ 1, D\] = \[\d+, 8\], got \[3, 8\]"):
+    with pytest.raises(ValueError, match=r"vectors must have shape \[V \+ O \+ 1, D\] = \[\d+, 8\], got \[3, 8\]"):
         model.set_item_vectors(given[:3])
 
 
