@@ -127,7 +127,7 @@ def table(run: Run) -> str:
     for step in run.steps:
         duration = "cached" if step.cached else f"{step.seconds:.1f}"
         result = _RESULTS[step.name](step) if step.name in _RESULTS and step.finished else ""
-        lines.append(f"{step.name:<18} {duration:>8}  {result}")
+        lines.append(f"{step.name:<18} {duration:>8}  {result}".rstrip())
     return "\n".join(lines)
 
 
@@ -183,7 +183,7 @@ def _evaluation(step: Step) -> str:
 
 def _validation(step: Step) -> str:
     found = validation.read(str(step.outputs["blessing"]))
-    told = ", ".join(f"{check.name} {check.told}" for check in found.checks if check.passed)
+    told = ", ".join(f"{check.name} {check.told}".rstrip() for check in found.checks if check.passed)
     return told + "".join(f"; not blessed: {fault}" for fault in found.faults())
 
 
