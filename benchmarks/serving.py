@@ -24,6 +24,7 @@ What made a scenario's rows (machine, versions, seed) is written to NAME_runs.js
     start_s                   (grpc) from the server's start until its version is AVAILABLE
 """
 
+import serving.server.kernels  # noqa: F401  isort: skip  here and in the processes it starts, as in the server's
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
 import argparse

@@ -10,6 +10,7 @@ end it when the requests in flight are answered.
         server_key: "-----BEGIN PRIVATE KEY-----\\n.." server_cert: ".." custom_ca: ".." client_verify: true
 """
 
+import serving.server.kernels  # noqa: F401  isort: skip  before TensorFlow is imported
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
 import argparse
