@@ -1,7 +1,7 @@
 PYTHON_BIN := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage lint bench bench-full docs lock clean
+.PHONY: help setup demo test test-full coverage lint bench bench-full docs lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 19
@@ -12,7 +12,10 @@ setup: ## Make .venv from constraints.txt (once; later calls return at once)
 demo: setup ## From a public event log to served recommendations (DEMO_USERS=n: that many users)
 	$(PYTHON_BIN) -m tfx_pipeline.demo
 
-test: setup ## Run every test
+test: setup ## Run the tests, but for three that take minutes each
+	$(PYTHON_BIN) -m pytest --numprocesses 2 --dist loadfile -m "not full"
+
+test-full: setup ## Run every test
 	$(PYTHON_BIN) -m pytest --numprocesses 2 --dist loadfile
 
 coverage: setup ## Run every test, and tell the lines that none reaches

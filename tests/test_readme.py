@@ -121,7 +121,8 @@ def test_a_command_takes_its_flags(words, parse_only, monkeypatch, capsys):
 
 def recipe(target: str) -> list[list[str]]:
     """The commands that make would run."""
-    done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
+    inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, env=inherited, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [shlex.split(line) for line in done.stdout.replace("\\\n", "").splitlines()]
 
@@ -218,6 +219,7 @@ def served(trained):
 
 
 @pytest.mark.e2e
+@pytest.mark.full
 def test_the_demo_runs_on_a_few_households(tmp_path):
     commands("demo")
     told = run(tmp_path, recipe("demo")[-1], DEMO_USERS=str(DEMO_HOUSEHOLDS))

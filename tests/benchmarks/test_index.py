@@ -106,6 +106,7 @@ def test_methods_take_turns():
 
 
 @pytest.mark.e2e
+@pytest.mark.full
 def test_the_command_measures_one_size_on_one_core(tmp_path):
     run = subprocess.run([sys.executable, "-m", "benchmarks.index", "--items", "2000", "--categories", "30",
                           "--json", tmp_path / "rows.json"], cwd=ROOT, check=True, capture_output=True, text=True)

@@ -135,7 +135,7 @@ def test_a_server_is_asked_by_as_many_clients_as_wanted(toy, log):
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("searched", [3, 0])
+@pytest.mark.parametrize("searched", [3, pytest.param(0, marks=pytest.mark.full)])
 def test_the_rows_of_a_scenario(tmp_path, monkeypatch, searched):
     monkeypatch.setattr(serving, "HISTORIES", (20, 100, 300))  # 5,000 events take their time
     small = Servable(items=2000, categories=20, searched=searched, users=8, steps=1)

@@ -25,6 +25,7 @@ class PipelineRun(NamedTuple):
     command: list[str]
     output: str
     workdir: Path
+    report: str  # as this run left it: later runs of other tests write their own
     events: pd.DataFrame
     catalog: pd.DataFrame
     users: pd.DataFrame
@@ -49,5 +50,6 @@ def pipeline_run(tmp_path_factory) -> PipelineRun:
                "--train_steps", "30", "--seed", "5"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout
-    return PipelineRun(command, done.stdout, directory / "run", pd.read_parquet(events), pd.read_parquet(catalog),
+    report = (directory / "run" / "report" / "index.html").read_text()
+    return PipelineRun(command, done.stdout, directory / "run", report, pd.read_parquet(events), pd.read_parquet(catalog),
                        pd.read_parquet(users))
