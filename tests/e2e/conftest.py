@@ -51,5 +51,5 @@ def pipeline_run(tmp_path_factory) -> PipelineRun:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout
     report = (directory / "run" / "report" / "index.html").read_text()
-    return PipelineRun(command, done.stdout, directory / "run", report, pd.read_parquet(events), pd.read_parquet(catalog),
-                       pd.read_parquet(users))
+    return PipelineRun(command, done.stdout, directory / "run", report, pd.read_parquet(events),
+                       pd.read_parquet(catalog), pd.read_parquet(users))
