@@ -17,6 +17,9 @@ from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
 
 from serving import contract
 
+# A channel to a port that is not open yet; by default it waits up to twenty seconds between two attempts to connect.
+CONNECT_OFTEN = tuple((f"grpc.{which}_reconnect_backoff_ms", 100) for which in ("initial", "min", "max"))
+
 _POLL_SECONDS = 0.1
 _DRAIN_SECONDS = 30  # the server's own grace and some
 
@@ -84,7 +87,7 @@ def wait_until_served(target: str, timeout: float, process: subprocess.Popen | N
     request = GetModelStatusRequest()
     request.model_spec.name = contract.MODEL_NAME
     deadline = time.monotonic() + timeout
-    with grpc.insecure_channel(target) as channel:
+    with grpc.insecure_channel(target, CONNECT_OFTEN) as channel:
         stub = ModelServiceStub(channel)
         while time.monotonic() < deadline:
             if process and process.poll() is not None:

@@ -23,7 +23,7 @@ STOCK_CLIENT = textwrap.dedent("""
     from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
     target, requests = sys.argv[1], json.loads(sys.argv[2])
-    channel = grpc.insecure_channel(target)
+    channel = grpc.insecure_channel(target, (("grpc.max_reconnect_backoff_ms", 100),))
     grpc.channel_ready_future(channel).result(timeout=120)
     status = get_model_status_pb2.GetModelStatusRequest()
     status.model_spec.name = "ulim"

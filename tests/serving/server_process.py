@@ -16,6 +16,8 @@ import urllib.request
 import grpc
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving.server.process import CONNECT_OFTEN
+
 REPOSITORY = pathlib.Path(__file__).parents[2]
 START_SECONDS = 120
 
@@ -50,7 +52,7 @@ class ServerProcess:
                  "--port", str(self.port), f"--rest_api_port={self.rest_port}",
                  "--file_system_poll_wait_seconds=0.1"],
                 cwd=REPOSITORY, stdout=out, stderr=err, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}")
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.port}", CONNECT_OFTEN)
         self.stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
 

@@ -21,6 +21,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from serving.server.loader import LoadedModel
 from serving.server.model_config import single_model
 from serving.server.model_server import ModelServer
+from serving.server.process import CONNECT_OFTEN
 from tests.serving.server_process import START_SECONDS, ServerProcess, free_port, publish
 from tests.serving.toy_servable import ToyServable
 from tfx_pipeline import rollback
@@ -301,7 +302,7 @@ def test_a_drain_under_load_answers_every_request_that_was_begun(tmp_path, monke
     port, rest_port = free_port(), free_port()
     server = ModelServer(single_model("ulim", str(tmp_path / "ulim")), port, rest_port)
     server.start()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{port}", CONNECT_OFTEN) as channel:
         grpc.channel_ready_future(channel).result(START_SECONDS)
     with Clients(port, rest_port) as clients:
         server.stop()

@@ -32,7 +32,7 @@ from serving import warmup
 from serving.client import Client, History
 from serving.server.__main__ import main
 from serving.server.batching import BatchingParameters
-from serving.server.process import wait_until_served
+from serving.server.process import CONNECT_OFTEN, wait_until_served
 from serving.server.served_model import Patience
 from serving.server.tls import read_credentials
 from tests.serving import in_process
@@ -224,7 +224,7 @@ def test_health_follows_the_model_and_the_drain(tmp_path, versions, service):
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(contextlib.ExitStack())
         target, _ = server.enter_context(in_process.run(tmp_path, patience=Patience(0.05)))
-        channel = stack.enter_context(grpc.insecure_channel(target))
+        channel = stack.enter_context(grpc.insecure_channel(target, CONNECT_OFTEN))
         health = health_pb2_grpc.HealthStub(channel)
         grpc.channel_ready_future(channel).result(START_SECONDS)  # a version has failed to load
         assert status_of(health, service) == "NOT_SERVING"
@@ -318,7 +318,7 @@ def write_warmup(version, *records: bytes) -> None:
 def loaded(base, **options) -> tuple[str, str, str]:
     """The state and error of the version in `base`, and the metrics."""
     with in_process.run(base, metrics_path=METRICS, **options) as (target, rest), \
-            grpc.insecure_channel(target) as channel:
+            grpc.insecure_channel(target, CONNECT_OFTEN) as channel:
         grpc.channel_ready_future(channel).result(START_SECONDS)
         request = get_model_status_pb2.GetModelStatusRequest()
         request.model_spec.name = "ulim"
