@@ -21,6 +21,7 @@ from serving import contract
 CONNECT_OFTEN = tuple((f"grpc.{which}_reconnect_backoff_ms", 100) for which in ("initial", "min", "max"))
 
 _POLL_SECONDS = 0.1
+_ANSWER_SECONDS = 1.0  # a port that is bound and not served yet takes a request and is silent
 _DRAIN_SECONDS = 30  # the server's own grace and some
 
 
@@ -93,7 +94,7 @@ def wait_until_served(target: str, timeout: float, process: subprocess.Popen | N
             if process and process.poll() is not None:
                 raise NotServed(f"the server ended with code {process.returncode} before it served a version")
             with contextlib.suppress(grpc.RpcError):  # the port opens when the first version has loaded or failed to
-                for version in stub.GetModelStatus(request, timeout=5).model_version_status:
+                for version in stub.GetModelStatus(request, timeout=_ANSWER_SECONDS).model_version_status:
                     if version.state == ModelVersionStatus.AVAILABLE:
                         return
                     if version.status.error_message:
