@@ -67,7 +67,7 @@ def server(pipeline_run):
 def test_the_run_tells_each_step_and_pushes_one_version(pipeline_run):
     for number, step in enumerate(STEPS, 1):
         assert f"[{number}/{len(STEPS)}] {step}\n" in pipeline_run.output
-        assert re.search(rf"^{step} +\d+\.\d ", pipeline_run.output, re.MULTILINE), step
+        assert re.search(rf"^{step} +\d+\.\d( |$)", pipeline_run.output, re.MULTILINE), step
     assert f"{len(pipeline_run.events):,} of {len(pipeline_run.events):,} rows kept, 60 users" in pipeline_run.output
     [version] = pipeline_run.versions()
     assert version.name.isdecimal() and (version / "saved_model.pb").is_file()
@@ -113,7 +113,7 @@ def test_a_second_run_is_taken_from_the_cache_and_pushes_nothing(pipeline_run):
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for step in STEPS:
-        assert re.search(rf"^{step} +cached ", done.stderr, re.MULTILINE), step
+        assert re.search(rf"^{step} +cached( |$)", done.stderr, re.MULTILINE), step
     assert pipeline_run.versions() == before
     result = json.loads(done.stdout)
     counts = result.pop("counts")
