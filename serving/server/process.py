@@ -21,7 +21,7 @@ from serving import contract
 CONNECT_OFTEN = tuple((f"grpc.{which}_reconnect_backoff_ms", 100) for which in ("initial", "min", "max"))
 
 _POLL_SECONDS = 0.1
-_ANSWER_SECONDS = 1.0  # a port that is bound and not served yet takes a request and is silent
+_ANSWER_SECONDS = 1.0  # until it is asked again, after a look at the process
 _DRAIN_SECONDS = 30  # the server's own grace and some
 
 
@@ -93,8 +93,11 @@ def wait_until_served(target: str, timeout: float, process: subprocess.Popen | N
         while time.monotonic() < deadline:
             if process and process.poll() is not None:
                 raise NotServed(f"the server ended with code {process.returncode} before it served a version")
-            with contextlib.suppress(grpc.RpcError):  # the port opens when the first version has loaded or failed to
-                for version in stub.GetModelStatus(request, timeout=_ANSWER_SECONDS).model_version_status:
+            # The port opens when the first version has loaded or failed to. A request that does not wait for it leaves
+            # nobody to see the connection come about, but gRPC's own look every five seconds.
+            with contextlib.suppress(grpc.RpcError):
+                for version in stub.GetModelStatus(request, timeout=_ANSWER_SECONDS,
+                                                   wait_for_ready=True).model_version_status:
                     if version.state == ModelVersionStatus.AVAILABLE:
                         return
                     if version.status.error_message:
