@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -82,11 +81,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def command(args: argparse.Namespace) -> int:
     """The command; returns its exit code: 0 written, 1 a step failed, 2 an argument is wrong."""
-    start = time.monotonic()
-
-    def progress(what: str) -> None:
-        print(f"[{time.monotonic() - start:5.0f} s] {what}", flush=True)
-
+    progress = command_line.timed_progress()
     try:
         users = infer(workdir=args.workdir, output=args.output, servable=args.servable, now=args.now,
                       beam_pipeline_args=beam_arguments.parse(args.beam_pipeline_args), progress=progress)

@@ -20,6 +20,7 @@ import pandas as pd
 import tensorflow as tf
 
 from serving.client import Client, History
+from serving.histories import read_user
 from serving.server.process import NotServed, serve
 from tfx_pipeline import flags, run_local
 from tfx_pipeline.config import PipelineConfig
@@ -76,7 +77,7 @@ def _demo(users: int | None) -> int:
         return 3
     names = pd.read_parquet(catalog).set_index("item_id")
     with serve(run.servable.parent, _START_SECONDS, told=_print_command) as target, Client(target) as client:
-        held_out = list(_read_held_out(run.example_files(features.SPLIT_EVAL)))
+        held_out = list(_read_held_out(run.example_files(features.SPLIT_EVAL), run.features_config))
         if not held_out:
             return command_line.fail("none of these households bought anything in the held-out days. Take more of "
                                      "them, for example: DEMO_USERS=200 make demo", 2, False)
@@ -101,18 +102,11 @@ def _print_command(command: Sequence[str]) -> None:
     print("\n$", " ".join(["python", *command[1:]]), flush=True)
 
 
-def _read_held_out(files: Sequence[str]) -> Iterator[HeldOut]:
-    spec = {features.USER_ID: tf.io.FixedLenFeature([], tf.string),
-            features.TARGET_TIMESTAMP: tf.io.FixedLenFeature([], tf.int64)}
-    spec |= {name: tf.io.RaggedFeature(tf.string) for name in (features.EVENT_ITEM, features.TARGET_ITEM)}
-    spec |= {name: tf.io.RaggedFeature(tf.int64) for name in (features.EVENT_TIMESTAMP, features.EVENT_RANK)}
-    for record in tf.data.TFRecordDataset(files, "GZIP"):
-        stored = {name: value.numpy() for name, value in tf.io.parse_single_example(record, spec).items()}
-        by_time = stored[features.EVENT_RANK].argsort()
-        history = History([item.decode() for item in stored[features.EVENT_ITEM][by_time]],
-                          stored[features.EVENT_TIMESTAMP][by_time].tolist(), int(stored[features.TARGET_TIMESTAMP]))
-        yield HeldOut(stored[features.USER_ID].decode(), history,
-                      [item.decode() for item in stored[features.TARGET_ITEM]])
+def _read_held_out(files: Sequence[str], config: FeaturesConfig) -> Iterator[HeldOut]:
+    for example in tf.data.TFRecordDataset(list(files), "GZIP").as_numpy_iterator():
+        user_id, history = read_user(example, config)
+        target = tf.train.Example.FromString(example).features.feature[features.TARGET_ITEM].bytes_list.value
+        yield HeldOut(user_id, history, [item.decode() for item in target])
 
 
 def _show(household: HeldOut, client: Client, names: pd.DataFrame) -> None:

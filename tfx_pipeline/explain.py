@@ -10,7 +10,6 @@ import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before Ten
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -19,7 +18,7 @@ import grpc
 
 from serving.server.process import NotServed
 from tfx_pipeline import flags
-from tfx_pipeline.catalog_split import item_categories, item_titles
+from tfx_pipeline.catalog_split import items
 from tfx_pipeline.explanation import asking, page, users
 from tfx_pipeline.explanation.subject import Subject
 from tfx_pipeline.run_local import METADATA_FILE
@@ -58,20 +57,18 @@ def explain(*, workdir: Path, user_id: str, output: Path | None = None, servable
     run = newest_run(workdir, "EventExampleGen", "read a log")
     check_there(workdir, run.examples)
     progress(f"looking up user {user_id}")
-    catalog = run.example_files(features.SPLIT_CATALOG)
     user = users.find(user_id, run.example_files(features.SPLIT_EVAL), run.example_files(features.SPLIT_TRAIN),
                       run.features_config)
     progress(f"asking version {servable.name}")
     answer = asking.ask(servable, user.history, user.events)
+    titles, category_of = {}, {}
+    for item_id, category_id, title in items(run.example_files(features.SPLIT_CATALOG)):
+        titles[item_id.decode()], category_of[item_id.decode()] = title.decode(), category_id.decode()
     page.write(Subject(
         user_id=user_id, version=servable.name, events=user.events,
         now=user.history.now or max(user.history.timestamps, default=0), next_basket=user.next_basket, answer=answer,
-        titles=_decoded(item_titles(catalog)), category_of=_decoded(item_categories(catalog))), output)
+        titles=titles, category_of=category_of), output)
     return output
-
-
-def _decoded(of_item: dict[bytes, bytes]) -> dict[str, str]:
-    return {item.decode(): value.decode() for item, value in of_item.items()}
 
 
 def _demo() -> Path:
@@ -88,24 +85,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def command(args: argparse.Namespace) -> int:
     """The command; returns its exit code: 0 written, 1 the servable or the disk refused, 2 an argument is wrong."""
-    start = time.monotonic()
-
-    def progress(what: str) -> None:
-        print(f"[{time.monotonic() - start:5.0f} s] {what}", flush=True)
-
+    progress = command_line.timed_progress()
     try:
         written = explain(workdir=args.workdir or _demo(), user_id=args.user, output=args.output,
                           servable=args.servable, version=args.version, progress=progress)
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return command_line.fail(error, 2, False)
     except grpc.RpcError as error:
-        print(f"error: the servable did not answer: {error.code().name}: {error.details()} It must be one with the "
-              "signature explain, and trained on logs like this one.", file=sys.stderr)
-        return 1
+        return command_line.fail(f"the servable did not answer: {error.code().name}: {error.details()} It must be one "
+                                 "with the signature explain, and trained on logs like this one.", 1, False)
     except (NotServed, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return command_line.fail(error, 1, False)
     progress(f"wrote {written}")
     return 0
 

@@ -196,11 +196,7 @@ def main(argv: list[str] | None = None) -> int:
 def command(args: argparse.Namespace) -> int:
     """The command; returns its exit code: 0 pushed, 1 the check of the weights failed, 2 an argument is wrong, 3 the
     gate refused the servable."""
-    start = time.monotonic()
-
-    def progress(what: str) -> None:
-        print(f"[{time.monotonic() - start:5.0f} s] {what}", flush=True)
-
+    start, progress = time.monotonic(), command_line.timed_progress()
     try:
         with command_line.nothing_on_stdout(args.json):
             config = settings.load(PipelineConfig, args.config) if args.config else PipelineConfig()

@@ -55,7 +55,7 @@ class Run(NamedTuple):
     @property
     def counts(self) -> dict[str, Any]:
         """What the ingest counted."""
-        return json.loads((self.examples / SUMMARY_FILE).read_text())
+        return _counts(self.examples)
 
     @property
     def features_config(self) -> FeaturesConfig:
@@ -131,8 +131,12 @@ def table(run: Run) -> str:
     return "\n".join(lines)
 
 
+def _counts(examples: Path) -> dict[str, Any]:
+    return json.loads((examples / SUMMARY_FILE).read_text())
+
+
 def _ingest(step: Step) -> str:
-    counts = json.loads((step.outputs["examples"] / SUMMARY_FILE).read_text())
+    counts = _counts(step.outputs["examples"])
     rejected = counts["events_rows_rejected"]
     told = (f"{counts['events']:,} of {counts['events_rows_read']:,} rows kept, {counts['train_users']:,} users, "
             f"{counts['items']:,} items, {counts['categories']:,} categories; {counts['eval_users']:,} users held out")

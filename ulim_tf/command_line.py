@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 INTERRUPTED = 130
@@ -28,6 +29,16 @@ def fail(error: object, code: int, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"error": str(error)}))
     return code
+
+
+def timed_progress() -> Callable[[str], None]:
+    """Prints what begins, each time with the seconds since now."""
+    start = time.monotonic()
+
+    def progress(what: str) -> None:
+        print(f"[{time.monotonic() - start:5.0f} s] {what}", flush=True)
+
+    return progress
 
 
 @contextlib.contextmanager
