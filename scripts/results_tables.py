@@ -4,12 +4,13 @@ A table stands between `<!-- table NAME -->` and `<!-- end of table -->`; NAME i
 is replaced; the rest of the page is left alone.
 """
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks import figures
 
 Row = Mapping[str, Any]
 Cells = Sequence[str]
@@ -54,8 +55,7 @@ def fill(page: str, results: Path = RESULTS) -> str:
         file = results / f"{benchmark}.json"
         if not file.exists():
             return f"{begin}\n*`{file.name}` is not there: these were not measured yet.*\n\n{end}"
-        read = json.loads(file.read_text())
-        head, *rows = make(read if isinstance(read, list) else read["rows"])
+        head, *rows = make(figures.rows(file))
         lines = [_line(head), f"|{'---|' * len(head)}", *map(_line, rows)]
         return "\n".join([begin, *lines, "", end])
 

@@ -16,7 +16,6 @@ What a call costs beside its ops, feeding and fetching, is spread over all of th
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -67,10 +66,12 @@ def _shares(session: tf.compat.v1.Session, outputs: Sequence[str],
 
 def by_part(stats: StepStats) -> dict[str, float]:
     """Nanoseconds of each part of a call."""
-    ops = sorted((op.all_start_nanos, op.all_start_nanos + op.all_end_rel_nanos, op.node_name)
+    ops = sorted((op.all_start_nanos, op.all_end_rel_nanos, op.node_name)
                  for device in stats.dev_stats for op in device.node_stats)
+    last_start, last_nanos, _ = ops[-1]
+    ends = [*(start for start, _, _ in ops[1:]), last_start + last_nanos]
     spent = dict.fromkeys((*PARTS, REST), 0.0)
-    for (start, _, name), (after, _, _) in itertools.zip_longest(ops, ops[1:], fillvalue=(ops[-1][1], 0, "")):
+    for (start, _, name), end in zip(ops, ends):
         scope = _SCOPE.search(f"/{name}")
-        spent[scope[1] if scope else REST] += after - start
+        spent[scope[1] if scope else REST] += end - start
     return spent
