@@ -25,7 +25,8 @@ class Manager:
     Args:
         config: what to serve.
         load: makes a model of a version folder.
-        when_settled: called once, from a thread, when of each model a version has loaded or failed to.
+        when_settled: called once, from a thread, when every version that is wanted has loaded or failed to, of each
+            model one or more.
         patience: how often folders are looked at and loads are tried.
         label_unavailable: whether a label may be assigned to a version that is not available, if it is a new label.
 
@@ -74,8 +75,8 @@ class Manager:
     def reload(self, config: ModelServerConfig) -> None:
         """Serves another configuration: whole, or not at all if it is not valid.
 
-        Models that stay go on; those that go are unloaded when their requests have ended. Returns when of each new
-        model a version is available.
+        Models that stay go on; those that go are unloaded when their requests have ended. Returns when every
+        version of each new model has loaded or failed to.
 
         Raises:
             ServingError: as the constructor, and nothing has changed; UNKNOWN, the configuration is served, but of a

@@ -40,8 +40,8 @@ class PortError(Exception):
 class ModelServer:
     """The models of a configuration, over gRPC and REST.
 
-    Ports are taken at once, and answer when of each model a version has loaded or failed to: a client that waits for
-    the channel to be ready finds the models there.
+    Ports are taken at once, and answer when of each model the wanted versions have loaded or failed to: a client that
+    waits for the channel to be ready finds them there, by label too.
 
     Args:
         config: what to serve.

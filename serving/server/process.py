@@ -93,7 +93,7 @@ def wait_until_served(target: str, timeout: float, process: subprocess.Popen | N
         while time.monotonic() < deadline:
             if process and process.poll() is not None:
                 raise NotServed(f"the server ended with code {process.returncode} before it served a version")
-            # The port opens when the first version has loaded or failed to. A request that does not wait for it leaves
+            # The port opens when what is on disk has loaded or failed to. A request that does not wait for it leaves
             # nobody to see the connection come about, but gRPC's own look every five seconds.
             with contextlib.suppress(grpc.RpcError):
                 for version in stub.GetModelStatus(request, timeout=_ANSWER_SECONDS,

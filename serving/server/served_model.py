@@ -47,6 +47,11 @@ class _Version:
     model: LoadedModel | None = None
     in_flight: int = 0
 
+    @property
+    def tried(self) -> bool:
+        """Whether it has been loaded or has failed to."""
+        return self.failures > 0 or self.state >= ModelVersionStatus.AVAILABLE
+
 
 class ServedModel:
     """The versions of one model that are loaded, are to be, or were.
@@ -74,7 +79,7 @@ class ServedModel:
         # By folder: a base path that changes may bring other folders of the same numbers.
         self._versions: dict[str, _Version] = {}
         self._wanted: dict[int, str] = {}
-        self._looked = self._tried = False
+        self._looked = False
         self._retired = False
         self._stopping = threading.Event()
         self._wake = threading.Event()
@@ -115,13 +120,14 @@ class ServedModel:
 
     @property
     def settled(self) -> bool:
-        """Whether a version has been loaded or has failed to, or none will be; for holders of `changed`."""
-        return self._tried or self._retired
+        """Whether every wanted version has been loaded or has failed to, or none will be; for holders of `changed`."""
+        known = [self._versions.get(folder) for folder in self._wanted.values()]
+        return self._retired or (bool(known) and all(version is not None and version.tried for version in known))
 
     @property
     def empty_handed(self) -> bool:
-        """Whether the first look at the folder found nothing to load; for holders of `changed`."""
-        return self._looked and not self._tried and not self._wanted
+        """Whether the last look at the folder found nothing to load; for holders of `changed`."""
+        return self._looked and not self._wanted
 
     @contextlib.contextmanager
     def borrow(self, number: int | None) -> Iterator[tuple[int, LoadedModel] | None]:
@@ -276,7 +282,6 @@ class ServedModel:
     def _enter(self, version: _Version, state: int) -> None:
         with self._changed:
             version.state = state
-            self._tried |= state in (ModelVersionStatus.AVAILABLE, ModelVersionStatus.END)
             self._changed.notify_all()
 
     def _tell_once(self, message: str) -> None:

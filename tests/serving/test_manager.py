@@ -202,7 +202,7 @@ def test_stop_does_not_wait_for_a_request_that_hangs(tmp_path, manager):
 
 
 @pytest.mark.parametrize("broken", [(), ("broken",)])
-def test_it_is_settled_once_the_first_version_has_loaded_or_failed(tmp_path, models, broken):
+def test_it_is_settled_once_and_when_a_version_has_loaded_or_failed(tmp_path, models, broken):
     settled = []
     manager = Manager(single_model("ulim", str(tmp_path)), models, lambda: settled.append(list(models.loads)), QUICK)
     manager.start()
@@ -214,6 +214,31 @@ def test_it_is_settled_once_the_first_version_has_loaded_or_failed(tmp_path, mod
     wait_until(lambda: serving(manager) == 2)
     manager.stop()
     assert settled == [[1]]
+
+
+@pytest.mark.parametrize("broken", [(), ("broken",)])
+def test_it_is_not_settled_while_a_wanted_version_has_not_been_tried(tmp_path, models, broken):
+    """Or else requests for a label's version would fail where the other label's is served already."""
+    settled = threading.Event()
+    publish(tmp_path, "1")
+    publish(tmp_path, "2", *broken)
+    load, second = models.__call__, threading.Event()
+
+    def load_the_second_later(folder: str) -> Model:
+        if models.loads:
+            second.wait(10)
+        return load(folder)
+
+    both = single_model("ulim", str(tmp_path))
+    both.model_config_list.config[0].model_version_policy.specific.versions.extend([1, 2])
+    manager = Manager(both, load_the_second_later, settled.set, QUICK)
+    manager.start()
+    wait_until(lambda: models.loads == [2])
+    assert not settled.wait(0.1)
+    second.set()
+    assert settled.wait(10)
+    assert states(manager) == {2: "END" if broken else "AVAILABLE", 1: "AVAILABLE"}
+    manager.stop()
 
 
 def test_a_server_without_a_version_says_so(tmp_path):

@@ -122,6 +122,14 @@ def test_a_damaged_checkpoint_is_passed_over(interrupted, capsys):
     assert [row["step"] for row in summary(step, 2)["validation"]] == [10, 20, 30, 40]
 
 
+def test_a_checkpoint_counts_though_the_list_of_them_was_not_written(interrupted, capsys):
+    inputs, step = interrupted
+    for listed in step.glob("checkpoints/*/checkpoint"):
+        listed.unlink()
+    run(inputs, step, 2, steps=40, checkpoints=4)
+    assert "goes on after step 20 of 40" in capsys.readouterr().out
+
+
 def test_a_checkpoint_without_its_index_was_never_finished(interrupted, capsys):
     inputs, step = interrupted
     for index in step.glob("checkpoints/*/*.index"):

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 _FOLDER = "checkpoints"
+_NAME, _INDEX = "ckpt", ".index"
 _KEPT = 2  # the one before the newest is there in case that is damaged
 
 
@@ -33,7 +34,8 @@ def folder(model_run: str, config: dict[str, Any], files: Iterable[str]) -> str:
 class Checkpoints:
     """Writes and restores variables in one folder.
 
-    A checkpoint counts from the moment its index is in place, which TensorFlow renames there last.
+    A checkpoint counts from the moment its index is in place, which TensorFlow renames there last but for its list of
+    checkpoints: that is not asked, so that a training killed between the two loses nothing.
 
     Args:
         directory: of all checkpoints of this training.
@@ -45,12 +47,12 @@ class Checkpoints:
         self._directory, self._writes = directory, writes
         self._checkpoint = tf.train.Checkpoint(**{name: list(some) for name, some in variables.items()})
         _ = self._checkpoint.save_counter  # made now: the one worker that writes would make it alone, and wait for all
-        self._manager = tf.train.CheckpointManager(self._checkpoint, directory, max_to_keep=_KEPT) if writes else None
+        self._manager = tf.train.CheckpointManager(self._checkpoint, directory, _KEPT, checkpoint_name=_NAME) if writes else None
 
     def restore(self) -> str | None:
         """Restores the newest readable checkpoint; its path, or None where there is none and nothing is changed."""
-        state = tf.train.get_checkpoint_state(self._directory)
-        for path in reversed(state.all_model_checkpoint_paths if state else []):
+        indexes = tf.io.gfile.glob(os.path.join(self._directory, f"{_NAME}-*{_INDEX}"))
+        for path in sorted((index.removesuffix(_INDEX) for index in indexes), key=_step, reverse=True):
             if _readable(path):
                 self._checkpoint.restore(path).assert_consumed()
                 return path
@@ -66,6 +68,10 @@ class Checkpoints:
         """Removes all checkpoints: the training is finished."""
         if self._writes and tf.io.gfile.exists(self._directory):
             tf.io.gfile.rmtree(self._directory)
+
+
+def _step(path: str) -> int:
+    return int(path.rpartition("-")[2])
 
 
 def _readable(path: str) -> bool:
