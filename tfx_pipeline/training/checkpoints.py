@@ -47,7 +47,8 @@ class Checkpoints:
         self._directory, self._writes = directory, writes
         self._checkpoint = tf.train.Checkpoint(**{name: list(some) for name, some in variables.items()})
         _ = self._checkpoint.save_counter  # made now: the one worker that writes would make it alone, and wait for all
-        self._manager = tf.train.CheckpointManager(self._checkpoint, directory, _KEPT, checkpoint_name=_NAME) if writes else None
+        self._manager = (tf.train.CheckpointManager(self._checkpoint, directory, _KEPT, checkpoint_name=_NAME)
+                         if writes else None)
 
     def restore(self) -> str | None:
         """Restores the newest readable checkpoint; its path, or None where there is none and nothing is changed."""
