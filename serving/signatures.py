@@ -121,7 +121,7 @@ class Servable:
 
     def _read(self, request: dict[str, tf.Tensor]) -> User:
         config, length = self._model.settings, request[contract.LENGTH]
-        item = self._numbering.item(request[contract.ITEM_ID])
+        item = self._numbering.history(request[contract.ITEM_ID])
         category = self._numbering.category_of_item(
             request[contract.ITEM_ID], item, self._model.embedding.item_category)
         types = (self._number_of_type.lookup(request[contract.EVENT_TYPE])

@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from ulim_tf import features
 
+_PARTS = 4
+
 
 class Numbering(tf.Module):
     """The numbers of what a request names, and the categories of its items.
@@ -52,6 +54,16 @@ class Numbering(tf.Module):
     def item(self, ids: tf.Tensor) -> tf.Tensor:
         """String [...] -> int64 [...]: 0 unknown, 1..V, V + 1..V + O."""
         return self._item(ids)
+
+    def history(self, ids: tf.Tensor) -> tf.Tensor:
+        """As `item`, string [B, n] -> int64 [B, n], in parts that idle cores look up side by side.
+
+        An id is somewhere in a table far larger than a cache, so that each of thousands waits for memory.
+        """
+        width = tf.shape(ids)[1]
+        part = width // _PARTS
+        parts = tf.split(ids, [part] * (_PARTS - 1) + [width - (_PARTS - 1) * part], axis=1)
+        return tf.concat([self._item(one) for one in parts], axis=1)
 
     def category(self, ids: tf.Tensor) -> tf.Tensor:
         """String [...] -> int64 [...]: 0 unknown, 1..C."""

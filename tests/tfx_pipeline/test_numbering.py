@@ -46,8 +46,8 @@ def numbered(request, tmp_path_factory):
 
         def answer(ids: tf.Tensor, tokens: tf.Tensor, numbering=numbering) -> dict[str, tf.Tensor]:
             item = numbering.item(ids)
-            return {"item": item, "category": numbering.category_of_item(ids, item, category),
-                    "profile": numbering.profile(tokens)}
+            return {"item": item, "history": numbering.history(ids), "profile": numbering.profile(tokens),
+                    "category": numbering.category_of_item(ids, item, category)}
 
         held.numbering, held.category = numbering, category
         tf.saved_model.save(held, str(folder / name), signatures=tf.function(answer).get_concrete_function(
@@ -77,7 +77,9 @@ def test_a_request_is_numbered_as_transform_numbers_histories(numbered, ids):
     expected = transformed(ids)
     ids_of = tf.constant([ids])
     for name, answer in served.items():
-        assert answer(ids=ids_of, tokens=tf.zeros([1, 0], tf.string))["item"].numpy().tolist() == [expected], name
+        numbers = answer(ids=ids_of, tokens=tf.zeros([1, 0], tf.string))
+        for alias in ("item", "history"):
+            assert numbers[alias].numpy().tolist() == [expected], (name, alias)
     items, buckets = (8, 0) if not config else (4, config.get("oov_buckets", 0))
     for one, number in zip(ids, expected):
         if one in CATEGORY_OF and int(one[1]) >= 8 - items:
