@@ -19,12 +19,12 @@ class Explanation(NamedTuple):
 
     copied: tf.Tensor  # float32 [B, R], of the category's probability
     generated: tf.Tensor  # float32 [B, R]
-    item: tf.Tensor  # int64 [B, R, E], weightiest first
+    item_id: tf.Tensor  # string [B, R, E], as asked, weightiest first; "" where there is none
     timestamp: tf.Tensor  # int64 [B, R, E], unix seconds
     weight: tf.Tensor  # float32 [B, R, E], of the attention over the category's subsequence, which sums to 1
 
 
-def explain(user: User, categories: Categories, long: LongInterests, item_category: tf.Tensor,
+def explain(user: User, categories: Categories, long: LongInterests, item_category: tf.Tensor, item_id: tf.Tensor,
             config: HistoryConfig) -> Explanation:
     """Explains an answer.
 
@@ -33,6 +33,7 @@ def explain(user: User, categories: Categories, long: LongInterests, item_catego
         categories: that were searched.
         long: what they say.
         item_category: int64 [B, R], the category of each item; 0 where there is no item.
+        item_id: string [B, L'], what the user's events were asked as.
         config: gives M.
     """
     probability, copied = (tf.gather(part, item_category, batch_dims=1) for part in user.prediction)
@@ -42,9 +43,9 @@ def explain(user: User, categories: Categories, long: LongInterests, item_catego
         rows = tf.RaggedTensor.from_value_rowids(values, long.owner, tf.cast(users * columns, tf.int64))
         return rows.to_tensor(padding, shape=[None, config.subsequence])
 
-    weight, place = tf.math.top_k(of_subsequence(long.attention, -1.0), min(_EVENTS, config.subsequence))
-    timestamp = tf.reshape(history.subsequence_timestamps(user.rows, categories.category, config),
-                           [-1, config.subsequence])
+    weight, best = tf.math.top_k(of_subsequence(long.attention, -1.0), min(_EVENTS, config.subsequence))
+    place, timestamp = (tf.reshape(values, [-1, config.subsequence])
+                        for values in history.subsequence_events(user.rows, categories.category, config))
     here = (categories.category[:, None, :] == item_category[:, :, None]) & (item_category > 0)[:, :, None]
     column = tf.argmax(tf.cast(here, tf.int32), axis=2)
     searched = tf.reduce_any(here, axis=2)[:, :, None]
@@ -54,6 +55,7 @@ def explain(user: User, categories: Categories, long: LongInterests, item_catego
         by_user = tf.reshape(there, [users, columns, weight.shape[1]])
         return tf.where(searched, tf.gather(by_user, column, batch_dims=1), tf.zeros([], values.dtype))
 
-    return Explanation(copied, probability - copied,
-                       of_item(tf.gather(of_subsequence(long.item, 0), place, batch_dims=1)),
-                       of_item(tf.gather(timestamp, place, batch_dims=1)), of_item(weight))
+    from_one = of_item(tf.gather(place, best, batch_dims=1) + 1)
+    nothing_and_ids = tf.pad(item_id, [[0, 0], [1, 0]], constant_values="")
+    return Explanation(copied, probability - copied, tf.gather(nothing_and_ids, from_one, batch_dims=1),
+                       of_item(tf.gather(timestamp, best, batch_dims=1)), of_item(weight))

@@ -77,11 +77,11 @@ class Servable:
         user = self._read(request)
         ranked, categories, long = self._rank(user, self._filters(request, user.sent))
         why = explain(user, categories, long, tf.gather(self._model.embedding.item_category, ranked.item),
-                      self._model.settings.history)
+                      request[contract.ITEM_ID], self._model.settings.history)
         return self._items(ranked) | {
             contract.COPIED: why.copied,
             contract.GENERATED: why.generated,
-            contract.EVENT_ITEM_ID: self._id_of_item.lookup(why.item),
+            contract.EVENT_ITEM_ID: why.item_id,
             contract.EVENT_TIMESTAMP: why.timestamp,
             contract.EVENT_WEIGHT: why.weight,
         }

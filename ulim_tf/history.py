@@ -51,14 +51,15 @@ SUBSEQUENCE_LENGTH = "subsequence_length"
 
 _AFTER_ALL = tf.int64.max
 
-# Columns of an event: item, timestamp, category, and its type where types are told apart. One op takes all of them.
-_TIMESTAMP, _CATEGORY = 1, 2
+# Columns of an event: item, timestamp, category, place in what was asked, and its type where types are told apart.
+# One op takes all of them.
+_TIMESTAMP, _CATEGORY, _PLACE = 1, 2, 3
 
 
 class Events(NamedTuple):
     """Known events of B users, the newest L of each, oldest first; what lies past `length` is undefined."""
 
-    columns: tf.Tensor  # int64 [B, L, 3 or 4]; category UNKNOWN for an item of which nothing is known but its bucket
+    columns: tf.Tensor  # int64 [B, L, 4 or 5]; category UNKNOWN for an item of which nothing is known but its bucket
     length: tf.Tensor  # int64 [B]
     now: tf.Tensor  # int64 [B]
 
@@ -69,7 +70,7 @@ class CategoryRows(NamedTuple):
     N is one more than the most categories of a user, so that every user has a row of padding.
     """
 
-    columns: tf.Tensor  # int64 [B, L, 3 or 4] category-major, oldest first inside a category
+    columns: tf.Tensor  # int64 [B, L, 4 or 5] category-major, oldest first inside a category
     category: tf.Tensor  # int64 [B, N] ascending; past the last row, larger than any category
     start: tf.Tensor  # int64 [B, N]
     end: tf.Tensor  # int64 [B, N]; start == end in padding
@@ -98,7 +99,8 @@ def order_events(item: tf.Tensor, category: tf.Tensor, timestamp: tf.Tensor, len
                     lambda: tf.argsort(key, axis=1, stable=True))
     known = tf.math.count_nonzero(real, axis=1)
     newest = tf.maximum(known - long, 0)[:, None] + tf.range(tf.cast(tf.minimum(width, long), tf.int64))[None, :]
-    columns = tf.stack([item, timestamp, category, *([] if event_type is None else [event_type])], axis=2)
+    place = tf.broadcast_to(tf.range(tf.cast(width, tf.int64)), tf.shape(key))
+    columns = tf.stack([item, timestamp, category, place, *([] if event_type is None else [event_type])], axis=2)
     columns = tf.gather(columns, tf.gather(order, newest, batch_dims=1), batch_dims=1)
     length = tf.minimum(known, long)
     last = _take(columns, length[:, None] - 1, length[:, None] > 0)[:, 0, _TIMESTAMP]
@@ -137,7 +139,7 @@ def describe(events: Events, rows: CategoryRows, config: HistoryConfig) -> dict[
     short_length = tf.minimum(events.length, config.short)
     steps = tf.range(config.short, dtype=tf.int64)[None, :]
     real = steps < short_length[:, None]
-    item, timestamp, _, *types = _split(_take(events.columns, (events.length - short_length)[:, None] + steps, real))
+    item, timestamp, _, _, *types = _split(_take(events.columns, (events.length - short_length)[:, None] + steps, real))
     category, start, end = (values[:, :-1] for values in (rows.category, rows.start, rows.end))
     found = end > start
     newest, oldest = (_take(rows.columns, position, found)[:, :, _TIMESTAMP] for position in (end - 1, start))
@@ -167,7 +169,7 @@ def subsequences(events: Events, rows: CategoryRows, wanted: tf.Tensor, config: 
         The [B, K, M] and [B, K] tensors of the module's table.
     """
     columns, real = _of_subsequences(rows, wanted, config)
-    item, timestamp, _, *types = _split(columns)
+    item, timestamp, _, _, *types = _split(columns)
     return {
         **dict(zip([SUBSEQUENCE_TYPE], types)),
         SUBSEQUENCE_ITEM: item,
@@ -176,13 +178,14 @@ def subsequences(events: Events, rows: CategoryRows, wanted: tf.Tensor, config: 
     }
 
 
-def subsequence_timestamps(rows: CategoryRows, wanted: tf.Tensor, config: HistoryConfig) -> tf.Tensor:
-    """When the events of `subsequences` happened, unix seconds: int64 [B, K, M]."""
-    return _of_subsequences(rows, wanted, config)[0][..., _TIMESTAMP]
+def subsequence_events(rows: CategoryRows, wanted: tf.Tensor, config: HistoryConfig) -> tuple[tf.Tensor, tf.Tensor]:
+    """Which events those of `subsequences` are: their places in what was asked and times, each int64 [B, K, M]."""
+    columns, _ = _of_subsequences(rows, wanted, config)
+    return columns[..., _PLACE], columns[..., _TIMESTAMP]
 
 
 def _of_subsequences(rows: CategoryRows, wanted: tf.Tensor, config: HistoryConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """The events of each wanted category, columns [B, K, M, 3 or 4], and which of the M are real."""
+    """The events of each wanted category, columns [B, K, M, 4 or 5], and which of the M are real."""
     row = tf.raw_ops.LowerBound(sorted_inputs=rows.category, values=wanted, out_type=tf.int64)
     category, start, end = _split(tf.gather(tf.stack([rows.category, rows.start, rows.end], axis=2), row, batch_dims=1))
     length = tf.where(category == wanted, tf.minimum(end - start, config.subsequence), 0)

@@ -14,7 +14,7 @@ from hypothesis import given
 
 from serving import contract
 from serving.client import History
-from serving.export import export_servables
+from serving.export import export_servable, export_servables
 from tests import oracles
 from tests.serving import reference
 from tests.serving.servables import only, shared, write_vocabularies
@@ -220,6 +220,27 @@ def test_explanations_are_the_parts_of_the_answer(model, signatures):
                                        atol=1e-5)
             np.testing.assert_allclose(told["event_weight"][row, rank], [*weights, *[0.0] * (5 - shown)], atol=1e-5)
     assert longest == 5
+
+
+def test_an_explanation_names_events_as_they_were_asked(tmp_path):
+    """Those of items without a row too, "rare 1" and "rare 2", whose category is 3."""
+    model = UlimModel(settings.from_dict(settings.UlimConfig, {
+        **settings.to_dict(CONFIG), "vocabulary": {"least_events": 2, "oov_buckets": 4}}), ITEMS, CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    (tmp_path / "rare").write_text("rare 1\x1f3\nrare 2\x1f3\n")
+    with only("explain"):
+        export_servable(model, *write_vocabularies(tmp_path, ITEMS, CATEGORIES), str(tmp_path / "1"),
+                        rare_vocabulary=str(tmp_path / "rare"))
+    histories = [["rare 1", "item 3", "rare 2"], ["rare 2"], ["nowhere"], ["item 8"], []]
+    asked = request([Asked([])] * len(histories), width=3) | {
+        "item_id": tf.constant([one + ["item 1"] * (3 - len(one)) for one in histories]),
+        "timestamp": tf.constant([[10, 20, 30]] * len(histories), tf.int64),
+        "length": tf.constant([*map(len, histories)])}
+    told = numpy(tf.saved_model.load(str(tmp_path / "1")).signatures["explain"](**asked))
+    named = [set(zip(names.ravel().tolist(), times.ravel().tolist()))
+             for names, times in zip(told["event_item_id"], told["event_timestamp"])]
+    assert named == [{(b"rare 1", 10), (b"item 3", 20), (b"rare 2", 30), (b"", 0)}, {(b"rare 2", 10), (b"", 0)},
+                     {(b"", 0)}, {(b"item 8", 10), (b"", 0)}, {(b"", 0)}]
 
 
 def test_users_and_categories_are_encoded(model, signatures):

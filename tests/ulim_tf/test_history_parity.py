@@ -215,6 +215,16 @@ def test_an_event_of_no_category_is_among_the_newest_events_and_in_no_subsequenc
     assert tensors[history.CATEGORY].numpy().tolist() == [[1]]
 
 
+def test_events_of_subsequences_are_told_by_their_places_in_what_was_asked():
+    events = history.order_events(tf.constant([[5, 1, 2, 1, 4]], tf.int64), tf.constant([[1, 0, 2, 1, 1]], tf.int64),
+                                  tf.constant([[40, 30, 20, 10, 0]], tf.int64), tf.constant([4]),
+                                  tf.constant([50], tf.int64), 9)
+    rows = history.group_by_category(events)
+    place, timestamp = history.subsequence_events(rows, tf.constant([[1, 2]], tf.int64),
+                                                  HistoryConfig(long=9, short=2, subsequence=2))
+    assert place.numpy().tolist() == [[[3, 0], [2, 0]]] and timestamp.numpy().tolist() == [[[10, 40], [20, 0]]]
+
+
 def test_buckets_are_no_targets():
     """In time order 1 8 | 8 9 | 9 7: the second basket has nothing to predict."""
     (user,) = sequences.histories(log([(1, 1, 0), (8, 1, 0), (8, 2, 1), (9, 2, 1), (9, 3, 2), (7, 3, 2)]), 9, SEED)
