@@ -147,7 +147,7 @@ def demo() -> argparse.ArgumentParser:
 
 def add_beam(parser: argparse.ArgumentParser) -> None:
     """Adds the flag whose value `beam_arguments.parse` reads."""
-    parser.add_argument(BEAM_FLAG, default="", metavar='"--FLAG=VALUE ..."', help=_BEAM_HELP)
+    parser.add_argument(BEAM_FLAG, default="", metavar="FLAGS", help=_BEAM_HELP)
 
 
 def _parser(module: str, description: str, examples: str) -> argparse.ArgumentParser:

@@ -226,6 +226,9 @@ def test_zsh_is_given_every_command(capsys):
     told = capsys.readouterr().out
     assert told.startswith("#compdef ulim\n")
     assert all(f"\n    {one.name}:" in told for one in COMMANDS.values())
+    flags = [line for line in told.splitlines() if line.startswith('  "')]
+    assert len(flags) > 50
+    assert [line for line in flags if len(shlex.split(line)) != 1] == [], "a quote inside ends a description early"
 
 
 # doctor, through ulim -----------------------------------------------------------------------------------------------
