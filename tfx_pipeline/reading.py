@@ -379,12 +379,13 @@ def _csv_rows(stream: BinaryIO, part: Part, columns: Mapping[str, str]) -> Itera
             malformed.append(Rejected(part.file, first - 1 + row.number, reason, raw))
             return "skip"
 
-        table = pyarrow.csv.read_csv(
+        # read_csv would look through every object of the process at each call, under Python 3.10.
+        table = pyarrow.csv.open_csv(
             pa.BufferReader(block),
             pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names),
             pyarrow.csv.ParseOptions(invalid_row_handler=reject),
             pyarrow.csv.ConvertOptions(include_columns=list(dict.fromkeys(columns.values())),
-                                       column_types={name: pa.binary() for name in columns.values()}))
+                                       column_types={name: pa.binary() for name in columns.values()})).read_all()
         rows = table.num_rows + len(malformed)
         bad = np.array([rejected.row for rejected in malformed], dtype=np.int64)
         yield _Batch(
@@ -405,16 +406,42 @@ def _replace_faulty_lines(block: bytes, width: int) -> tuple[bytes, dict[str, tu
         The block, and replacement line -> (reason, the line it stands for).
     """
     is_text = _is_utf8(block)
-    if is_text and b'"' not in block:
+    suspects = _oddly_quoted_lines(block)
+    if is_text and not suspects:
         return block, {}
     lines = block.split(b"\n")
+    if not is_text:
+        suspects = sorted({*suspects, *(index for index, line in enumerate(lines) if not _is_utf8(line))})
     faults = {}
-    for index, line in enumerate(lines):
-        if (b'"' in line or not (is_text or _is_utf8(line))) and (reason := _fault(line, width)):
+    for index in suspects:
+        if reason := _fault(lines[index], width):
             replacement = f"\0{index}" + "," * width
-            faults[replacement] = (reason, _readable(line.rstrip(b"\r")))
+            faults[replacement] = (reason, _readable(lines[index].rstrip(b"\r")))
             lines[index] = replacement.encode()
     return b"\n".join(lines), faults
+
+
+def _oddly_quoted_lines(block: bytes) -> list[int]:
+    """Ascending numbers, from 0, of lines with quotes other than around whole values without quotes or line breaks.
+
+    All lines with quotes where the block has a NUL, at which `csv` stops.
+    """
+    padded = np.frombuffer(b"\n" + block + b"\n\n", np.uint8)
+    quote, = np.nonzero(padded == ord('"'))
+    end, = np.nonzero(padded[1:-1] == ord("\n"))
+    before = np.searchsorted(quote, end + 1)  # quotes up to the end of each line
+    count = np.diff(before, prepend=0)
+    if b"\0" in block:
+        return np.flatnonzero(count).tolist()
+    opens = (np.arange(len(quote)) - np.repeat(before - count, count)) % 2 == 0
+    neighbour = padded[np.where(opens, quote - 1, quote + 1)]
+    at_edge = (neighbour == ord(",")) | (neighbour == ord("\n"))
+    at_edge |= ~opens & (neighbour == ord("\r")) & (padded[np.minimum(quote + 2, len(padded) - 1)] == ord("\n"))
+    odd = count % 2 == 1
+    odd[np.repeat(np.arange(len(end)), count)[~at_edge]] = True
+    stray, = np.nonzero((padded[:-1] == ord("\r")) & (padded[1:] != ord("\n")))
+    odd[np.searchsorted(end + 1, stray)] = True
+    return np.flatnonzero(odd & (count > 0)).tolist()
 
 
 def _fault(line: bytes, width: int) -> str | None:

@@ -1,12 +1,16 @@
 import collections
+import csv
 import datetime
 import gzip
 import json
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import assume, given, settings
 
 from tfx_pipeline import reading
 from ulim_tf.features import split_tokens
@@ -133,6 +137,39 @@ def test_csv_lines_that_are_no_rows(tmp_path, monkeypatch, block):
     assert rows_by_reason(rejected) == expected
     assert [row.raw for row in rejected if row.reason.startswith("wrong")] == [
         "u1,i1,c1", "u1,i1,c1,1500000000,g1,more", "\\xff,i1"]
+
+
+FIELDS = ["u1", "", "é", " ", '""', '"u,1"', '"a""b"', '"é"', '" "', '"', 'a"b', '"a"b', ' "a"', '"a" ', '"a\rb"',
+          "a\rb"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(lines=st.lists(st.tuples(st.lists(st.sampled_from(FIELDS), min_size=2, max_size=4), st.booleans(),
+                                st.integers(0, 9).map(lambda one: one == 9)), min_size=1, max_size=8))
+@hypothesis.example(lines=[(["u1", "a\rb", '"u,1"'], True, False), (['"é"', '"', '"u,1"'], False, False)])
+def test_csv_is_read_as_by_pythons_csv_line_by_line(tmp_path_factory, lines):
+    texts = [",".join(fields) + "\0" * nul + "\r" * carriage for fields, carriage, nul in lines
+             if "a\rb" not in fields or '"u,1"' in fields]  # without quotes, it ends a line
+    assume(any(text.strip("\r") for text in texts))
+    good, bad = [], []
+    for text in filter(None, (text.rstrip("\r") for text in texts)):
+        row = len(good) + len(bad) + 1
+        try:
+            fields = next(csv.reader([text], strict=True)) if '"' in text else text.split(",")
+            reason = "" if len(fields) == 3 else "wrong number of columns"
+        except csv.Error:
+            reason = "malformed quotes (a quoted value must end on its own line)"
+        if reason:
+            bad.append((row, reason, text))
+        else:
+            good.append((row, *(field.encode() for field in fields)))
+    file = tmp_path_factory.mktemp("lines") / "log.csv"
+    file.write_bytes("\n".join(["a,b,c", *texts]).encode())
+    batches = list(reading._read(str(file), {"a": "a", "b": "b", "c": "c"}))
+    assert [row for batch in batches for row in zip(
+        batch.row.tolist(), *(batch.columns[name].to_pylist() for name in "abc"))] == good
+    assert [(one.row, one.reason, one.raw) for batch in batches for one in sorted(
+        batch.malformed, key=lambda one: one.row)] == bad
 
 
 def test_bytes_that_are_not_text_elsewhere_in_a_row_do_no_harm(tmp_path):
