@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 
 from serving.server.batching import Batcher
 from serving.server.errors import ServingError, from_tensorflow, invalid
 from serving.server.metrics import Metrics
-from serving.server.signature_checks import answers_by_row, check_inputs, outputs_wanted
+from serving.server.signature_checks import Signature
 
 # A SavedModel with a ScaNN index needs ScaNN's ops registered; any other is served without the package.
 with contextlib.suppress(ModuleNotFoundError):
@@ -59,6 +59,7 @@ class LoadedModel:
             raise
         graph.finalize()
         self.signatures: dict[str, SignatureDef] = dict(meta_graph.signature_def)
+        self._asked: dict[str, Signature] = {}  # those that were
 
     def signature(self, name: str) -> SignatureDef:
         """A signature that can be called; "" is `serving_default`.
@@ -86,34 +87,35 @@ class LoadedModel:
             timeout: seconds after which the run is cancelled; None for never.
 
         Raises:
-            ServingError: see `signature`, `check_inputs`, `outputs_wanted`, `answers_by_row`, `Batcher.run`;
-                DEADLINE_EXCEEDED, after `timeout`; or, with its code, what the graph raised.
+            ServingError: see `signature`, `Signature`, `Batcher.run`; DEADLINE_EXCEEDED, after `timeout`; or, with its
+                code, what the graph raised.
         """
-        signature = self.signature(signature_name)
-        check_inputs(signature, inputs)
-        outputs = outputs_wanted(signature, output_filter)
+        name = signature_name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+        definition = self.signature(name)
+        signature = self._asked.get(name) or self._asked.setdefault(name, Signature(definition, self._session.graph))
+        signature.check_inputs(inputs)
+        outputs = signature.wanted(output_filter)
         run = functools.partial(self._run, signature, outputs)
-        if not answers_by_row(signature, outputs.values(), inputs) or not self._batcher:
+        if not signature.answers_by_row(outputs, inputs) or not self._batcher:
             return run(inputs, timeout)
         # What has been checked cannot fail those it is merged with, but for what the graph itself refuses.
-        name = signature_name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
         return self._batcher.run((self, name, *sorted(outputs)), inputs, run, timeout)
 
     def close(self) -> None:
         """Frees the session, its variables, tables and indices."""
         self._session.close()
 
-    def _run(self, signature: SignatureDef, outputs: Mapping[str, TensorInfo], inputs: Mapping[str, np.ndarray],
+    def _run(self, signature: Signature, outputs: Sequence[str], inputs: Mapping[str, np.ndarray],
              timeout: float | None) -> dict[str, np.ndarray]:
         # A timeout of 0 would be none.
         options = None if timeout is None else tf.compat.v1.RunOptions(timeout_in_ms=max(1, round(timeout * 1000)))
         try:
             with self._metrics.graph_run():
-                values = self._session.run({alias: info.name for alias, info in outputs.items()},
-                                           {signature.inputs[alias].name: array for alias, array in inputs.items()},
+                values = self._session.run([signature.outputs[alias].tensor for alias in outputs],
+                                           {signature.inputs[alias].tensor: array for alias, array in inputs.items()},
                                            options)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
         # Session.run returns a scalar as a Python or NumPy scalar.
-        return {alias: np.asarray(values[alias], tf.as_dtype(info.dtype).as_numpy_dtype)
-                for alias, info in outputs.items()}
+        return {alias: np.asarray(value, signature.outputs[alias].dtype.as_numpy_dtype)
+                for alias, value in zip(outputs, values)}
