@@ -12,7 +12,7 @@ setup: ## Make .venv from constraints.txt (once; later calls return at once)
 demo: setup ## From a public event log to served recommendations (DEMO_USERS=n: that many users)
 	$(PYTHON_BIN) -m tfx_pipeline.demo
 
-test: setup ## Run the tests, but for three that take minutes each
+test: setup ## Run the tests, but for four that take minutes each
 	$(PYTHON_BIN) -m pytest --numprocesses 2 --dist loadfile -m "not full"
 
 test-full: setup ## Run every test
