@@ -51,17 +51,17 @@ SUBSEQUENCE_LENGTH = "subsequence_length"
 
 _AFTER_ALL = tf.int64.max
 
-# Columns of an event: item, timestamp, category, place in what was asked, and its type where types are told apart.
-# One op takes all of them.
-_TIMESTAMP, _CATEGORY, _PLACE = 1, 2, 3
+# Columns of an event: item, timestamp, category, and its type where types are told apart. One op takes all of them.
+_TIMESTAMP, _CATEGORY = 1, 2
 
 
 class Events(NamedTuple):
     """Known events of B users, the newest L of each, oldest first; what lies past `length` is undefined."""
 
-    columns: tf.Tensor  # int64 [B, L, 4 or 5]; category UNKNOWN for an item of which nothing is known but its bucket
+    columns: tf.Tensor  # int64 [B, L, 3 or 4]; category UNKNOWN for an item of which nothing is known but its bucket
     length: tf.Tensor  # int64 [B]
     now: tf.Tensor  # int64 [B]
+    place: tf.Tensor  # int32 [B, L], in what was asked
 
 
 class CategoryRows(NamedTuple):
@@ -70,10 +70,11 @@ class CategoryRows(NamedTuple):
     N is one more than the most categories of a user, so that every user has a row of padding.
     """
 
-    columns: tf.Tensor  # int64 [B, L, 4 or 5] category-major, oldest first inside a category
+    columns: tf.Tensor  # int64 [B, L, 3 or 4] category-major, oldest first inside a category
     category: tf.Tensor  # int64 [B, N] ascending; past the last row, larger than any category
     start: tf.Tensor  # int64 [B, N]
     end: tf.Tensor  # int64 [B, N]; start == end in padding
+    place: tf.Tensor  # int32 [B, L], as of `Events`, category-major
 
 
 @scopes.part(scopes.HISTORY)
@@ -99,12 +100,12 @@ def order_events(item: tf.Tensor, category: tf.Tensor, timestamp: tf.Tensor, len
                     lambda: tf.argsort(key, axis=1, stable=True))
     known = tf.math.count_nonzero(real, axis=1)
     newest = tf.maximum(known - long, 0)[:, None] + tf.range(tf.cast(tf.minimum(width, long), tf.int64))[None, :]
-    place = tf.broadcast_to(tf.range(tf.cast(width, tf.int64)), tf.shape(key))
-    columns = tf.stack([item, timestamp, category, place, *([] if event_type is None else [event_type])], axis=2)
-    columns = tf.gather(columns, tf.gather(order, newest, batch_dims=1), batch_dims=1)
+    place = tf.gather(order, newest, batch_dims=1)
+    columns = tf.stack([item, timestamp, category, *([] if event_type is None else [event_type])], axis=2)
+    columns = tf.gather(columns, place, batch_dims=1)
     length = tf.minimum(known, long)
     last = _take(columns, length[:, None] - 1, length[:, None] > 0)[:, 0, _TIMESTAMP]
-    return Events(columns, length, tf.where(now == 0, last, now))
+    return Events(columns, length, tf.where(now == 0, last, now), place)
 
 
 @scopes.part(scopes.HISTORY)
@@ -130,6 +131,7 @@ def group_by_category(events: Events) -> CategoryRows:
         category=tf.gather(tf.pad(category, [[0, 0], [0, 1]], constant_values=_AFTER_ALL), start, batch_dims=1),
         start=start,
         end=end,
+        place=tf.gather(events.place, order, batch_dims=1),
     )
 
 
@@ -139,7 +141,7 @@ def describe(events: Events, rows: CategoryRows, config: HistoryConfig) -> dict[
     short_length = tf.minimum(events.length, config.short)
     steps = tf.range(config.short, dtype=tf.int64)[None, :]
     real = steps < short_length[:, None]
-    item, timestamp, _, _, *types = _split(_take(events.columns, (events.length - short_length)[:, None] + steps, real))
+    item, timestamp, _, *types = _split(_take(events.columns, (events.length - short_length)[:, None] + steps, real))
     category, start, end = (values[:, :-1] for values in (rows.category, rows.start, rows.end))
     found = end > start
     newest, oldest = (_take(rows.columns, position, found)[:, :, _TIMESTAMP] for position in (end - 1, start))
@@ -168,8 +170,8 @@ def subsequences(events: Events, rows: CategoryRows, wanted: tf.Tensor, config: 
     Returns:
         The [B, K, M] and [B, K] tensors of the module's table.
     """
-    columns, real = _of_subsequences(rows, wanted, config)
-    item, timestamp, _, _, *types = _split(columns)
+    position, real = _positions(rows, wanted, config)
+    item, timestamp, _, *types = _split(_take(rows.columns, position, real))
     return {
         **dict(zip([SUBSEQUENCE_TYPE], types)),
         SUBSEQUENCE_ITEM: item,
@@ -179,19 +181,20 @@ def subsequences(events: Events, rows: CategoryRows, wanted: tf.Tensor, config: 
 
 
 def subsequence_events(rows: CategoryRows, wanted: tf.Tensor, config: HistoryConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """Which events those of `subsequences` are: their places in what was asked and times, each int64 [B, K, M]."""
-    columns, _ = _of_subsequences(rows, wanted, config)
-    return columns[..., _PLACE], columns[..., _TIMESTAMP]
+    """Which events those of `subsequences` are: their places in what was asked, int32 [B, K, M], and times, int64."""
+    position, real = _positions(rows, wanted, config)
+    return (_take(rows.place[:, :, None], position, real)[..., 0],
+            _take(rows.columns, position, real)[..., _TIMESTAMP])
 
 
-def _of_subsequences(rows: CategoryRows, wanted: tf.Tensor, config: HistoryConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    """The events of each wanted category, columns [B, K, M, 4 or 5], and which of the M are real."""
+def _positions(rows: CategoryRows, wanted: tf.Tensor, config: HistoryConfig) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where the events of each wanted category are in `rows`, int64 [B, K, M], and which of the M are real."""
     row = tf.raw_ops.LowerBound(sorted_inputs=rows.category, values=wanted, out_type=tf.int64)
     category, start, end = _split(tf.gather(tf.stack([rows.category, rows.start, rows.end], axis=2), row, batch_dims=1))
     length = tf.where(category == wanted, tf.minimum(end - start, config.subsequence), 0)
     steps = tf.range(config.subsequence, dtype=tf.int64)[None, None, :]
     real = steps < length[:, :, None]
-    return _take(rows.columns, (end - length)[:, :, None] + steps, real), real
+    return (end - length)[:, :, None] + steps, real
 
 
 def _split(columns: tf.Tensor) -> list[tf.Tensor]:
