@@ -426,6 +426,8 @@ def _oddly_quoted_lines(block: bytes) -> list[int]:
 
     All lines with quotes where the block has a NUL, at which `csv` stops.
     """
+    if b'"' not in block:
+        return []
     padded = np.frombuffer(b"\n" + block + b"\n\n", np.uint8)
     quote, = np.nonzero(padded == ord('"'))
     end, = np.nonzero(padded[1:-1] == ord("\n"))
