@@ -13,6 +13,7 @@ import tensorflow as tf
 from ulim_tf import history
 from ulim_tf.layers.pointer_generator import CategoryPrediction
 from ulim_tf.model import LongInterests, UlimModel
+from ulim_tf.padding import padded, places
 from ulim_tf.retrieval.backfill import Backfill
 from ulim_tf.retrieval.candidates import NO_ITEM
 from ulim_tf.retrieval.index import CategoryIndex, Found
@@ -120,12 +121,13 @@ class Cascade(tf.Module):
         by_category = tf.concat([tf.shape(categories.category), [k]], axis=0)
         copied_item = tf.where(self._index.holds(long.item), long.item, NO_ITEM)  # no longer there: no copy
         copied = tf.gather(tf.reshape(categories.probability * long.gate, [-1]), long.owner) * long.attention
-        column = long.owner % tf.shape(categories.category, tf.int64)[1]
+        users, columns = tf.unstack(tf.shape(categories.category, tf.int64))
+        place = places(long.owner // columns, users)
         return merge(
             rule=config.merge, quota_exponent=config.quota_exponent, probability=categories.probability,
-            copied_item=_by_user(copied_item, long.owner, categories, NO_ITEM),
-            copied_probability=_by_user(copied, long.owner, categories, 0.0),
-            copied_column=_by_user(column, long.owner, categories, 0),
+            copied_item=padded(copied_item, place, NO_ITEM),
+            copied_probability=padded(copied, place, 0.0),
+            copied_column=padded(long.owner % columns, place, 0),
             long_item=tf.reshape(found.item, by_category), long_score=tf.reshape(found.score, by_category),
             long_log_sum=tf.reshape(log_sum, tf.shape(categories.category)),
             generated_probability=categories.probability * (1.0 - long.gate),
@@ -133,14 +135,3 @@ class Cascade(tf.Module):
             short_share=config.short_share, temperature=temperature, item_category=self._item_category,
             backfill=self._backfill.candidates(config.results, excluded, filters.allowed), results=config.results,
             category_cap=config.category_cap, diversity=config.diversity, excluded=excluded, limit=filters.limit)
-
-
-def _by_user(values: tf.Tensor, owner: tf.Tensor, categories: Categories, padding: float) -> tf.Tensor:
-    """Values [n] of the events of B * K subsequences -> [B, n'], each user's in a row."""
-    # By hand: a RaggedTensor of row ids takes a hundred ops, and is checked anew in every request.
-    users, columns = tf.unstack(tf.shape(categories.category, out_type=tf.int64))
-    edge = tf.raw_ops.LowerBound(sorted_inputs=owner[None, :], values=(tf.range(users + 1) * columns)[None, :],
-                                 out_type=tf.int64)[0]
-    start, end = edge[:-1, None], edge[1:, None]
-    place = start + tf.range(tf.maximum(tf.reduce_max(end - start), 0))[None, :]  # the largest of nothing is negative
-    return tf.gather(tf.pad(values, [[0, 1]], constant_values=padding), tf.where(place < end, place, edge[-1]))

@@ -10,6 +10,7 @@ from serving.cascade import Categories, User
 from ulim_tf import history
 from ulim_tf.config import HistoryConfig
 from ulim_tf.model import LongInterests
+from ulim_tf.padding import padded, places
 
 _EVENTS = 5
 
@@ -39,11 +40,8 @@ def explain(user: User, categories: Categories, long: LongInterests, item_catego
     probability, copied = (tf.gather(part, item_category, batch_dims=1) for part in user.prediction)
     users, columns = tf.unstack(tf.shape(categories.category))
 
-    def of_subsequence(values: tf.Tensor, padding: float) -> tf.Tensor:
-        rows = tf.RaggedTensor.from_value_rowids(values, long.owner, tf.cast(users * columns, tf.int64))
-        return rows.to_tensor(padding, shape=[None, config.subsequence])
-
-    weight, best = tf.math.top_k(of_subsequence(long.attention, -1.0), min(_EVENTS, config.subsequence))
+    event = places(long.owner, tf.cast(users * columns, tf.int64), config.subsequence)
+    weight, best = tf.math.top_k(padded(long.attention, event, -1.0), min(_EVENTS, config.subsequence))
     place, timestamp = (tf.reshape(values, [-1, config.subsequence])
                         for values in history.subsequence_events(user.rows, categories.category, config))
     here = (categories.category[:, None, :] == item_category[:, :, None]) & (item_category > 0)[:, :, None]

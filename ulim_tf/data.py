@@ -285,7 +285,7 @@ def held_out_dataset(log: EventLog, held: HeldOut, config: HistoryConfig, batch:
                 TARGET_ITEM: item, TARGET_REAL: tf.sequence_mask(target.row_lengths(), tf.shape(item)[1]),
                 **users.subsequences(asked, before, at, tf.gather(item_category, item), config)}
 
-    return tf.data.Dataset.range(len(held.user)).batch(batch).map(cut, num_parallel_calls=1).prefetch(2)
+    return _cut(tf.data.Dataset.range(len(held.user)).batch(batch), cut)
 
 
 def _in_memory(log: EventLog, targets: Sequence[int] = ()) -> StoredUsers:
@@ -324,7 +324,12 @@ def _users_in_batch(config: TrainingConfig) -> int:
 def _seeded(users: tf.data.Dataset, cut: Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]],
             config: TrainingConfig, start: int = 0) -> tf.data.Dataset:
     seeds = tf.data.Dataset.random(seed=config.seed)
-    return tf.data.Dataset.zip((users, seeds)).skip(start).map(cut, num_parallel_calls=1).prefetch(2)
+    return _cut(tf.data.Dataset.zip((users, seeds)).skip(start), cut)
+
+
+def _cut(elements: tf.data.Dataset, cut: Callable[..., dict[str, tf.Tensor]]) -> tf.data.Dataset:
+    # No Python control flow depends on a tensor; converting it takes seconds.
+    return elements.map(tf.autograph.experimental.do_not_convert(cut), num_parallel_calls=1).prefetch(2)
 
 
 def _moments(users: StoredUsers, user: tf.Tensor, baskets: tf.Tensor, seed: tf.Tensor, item_category: tf.Tensor,

@@ -2,6 +2,9 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras as keras
@@ -20,6 +23,12 @@ class MomentModel(tfrs.Model):
         super().__init__(**kwargs)
         self.mean_loss = keras.metrics.Mean("loss")
 
+    def make_train_function(self, force: bool = False) -> Callable[[Any], Any]:
+        """Keras's; the optimizer has its variables before, because a function that makes variables is traced twice."""
+        if isinstance(self.optimizer, keras.optimizers.Optimizer):  # those of `legacy` make them in no other way
+            self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     @tf.autograph.experimental.do_not_convert
     def train_step(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Keras's: one update of the weights, and the means of all metrics since they were reset."""
@@ -36,6 +45,11 @@ class MomentModel(tfrs.Model):
     def test_step(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Keras's: the means of all metrics since they were reset."""
         return self._report(self.compute_loss(features, training=False), count_moments(features))
+
+    @tf.autograph.experimental.do_not_convert  # nor what it calls: that takes a quarter of a minute
+    def predict_step(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Keras's."""
+        return super().predict_step(features)
 
     def _report(self, loss: tf.Tensor, moments: tf.Tensor) -> dict[str, tf.Tensor]:
         self.mean_loss.update_state(loss, moments)

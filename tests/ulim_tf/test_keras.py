@@ -55,6 +55,11 @@ def test_fit_reports_every_loss_for_both_data_sets_and_lowers_them(trained):
             [found[f"{prefix}{name}_loss"] for name in ("long", "short", "category")], axis=0), rtol=1e-5)
 
 
+def test_a_training_step_is_traced_once(trained):
+    """The optimizer's variables were made before; Keras would make them in the first step, and trace it again."""
+    assert trained[0].train_function.experimental_get_tracing_count() == 1
+
+
 def test_evaluate_is_the_mean_over_moments_whatever_the_batch(trained):
     model, _ = trained
     whole = model.evaluate(held_out(len(HELD.user)), return_dict=True, verbose=0)

@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from ulim_tf.padding import padded, places
 from ulim_tf.retrieval.candidates import NO_ITEM, NOT_FOUND, hits
 from ulim_tf.retrieval.index import CategoryIndex, Found, best_of, best_without, pad
 from ulim_tf.retrieval.quality import recall, sample_queries
@@ -136,14 +137,11 @@ class ScannIndex(CategoryIndex):
     def _inside(self, query: tf.Tensor, excluded: tf.Tensor, allowed: tf.Tensor, k: int) -> Found:
         pair = tf.where(allowed & (self._size > 0))
         more = _most(tf.math.count_nonzero(self.holds(excluded), axis=1, dtype=tf.int32))
-        users = tf.shape(query, tf.int64)[0]
-
-        def of_user(values: tf.Tensor, padding: float) -> tf.Tensor:
-            dense = tf.RaggedTensor.from_value_rowids(values, pair[:, 0], users).to_tensor(padding)
-            return tf.reshape(dense, [users, tf.reduce_prod(tf.shape(dense, tf.int64)[1:])])
-
+        place = places(pair[:, 0], tf.shape(query, tf.int64)[0])
+        columns = tf.shape(place)[1] * (k + more)
         item, score = self._best(tf.gather(query, pair[:, 0]), pair[:, 1], k + more)
-        found = Found(of_user(item, NO_ITEM), of_user(score, NOT_FOUND))
+        found = Found(*(tf.reshape(padded(values, place, padding), [tf.shape(query)[0], columns])
+                        for values, padding in ((item, NO_ITEM), (score, NOT_FOUND))))
         return best_without(pad(found, tf.maximum(k, tf.shape(found.item)[1])), excluded, k)
 
     def _not_allowed(self, allowed: tf.Tensor) -> tf.Tensor:
