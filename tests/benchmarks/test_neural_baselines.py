@@ -58,7 +58,7 @@ def batch_of(items: list[list[int]], targets: list[list[int]] | None = None) -> 
 def test_each_overfits_a_tiny_log(name, own_items):
     log, held = own_items
     candidate = NeuralCandidate(name, MODELS[name])
-    candidate.fit(log, validation=None, steps=250, seed=3, quick=False)
+    candidate.fit(log, validation=None, steps=100, seed=3, quick=False)
     assert neural_candidate.mean_recall(candidate.rank(log, held, 2, exclude_seen=False), held.target) >= 0.95
 
 

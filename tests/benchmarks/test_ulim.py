@@ -33,8 +33,8 @@ def random_baskets(users: int, items: int, categories: int, baskets: int,
 
 def test_fifty_users_are_learnt_by_heart():
     log, cut, last = random_baskets(users=50, items=300, categories=6, baskets=4, size=3)
-    model = ExactUlim(overrides={**SMALL, "training": {"learning_rate": 1e-2, "steps": 400}})
-    model.fit(log, validation=None, steps=400, seed=3, quick=False)
+    model = ExactUlim(overrides={**SMALL, "training": {"learning_rate": 1e-2, "steps": 150}})
+    model.fit(log, validation=None, steps=150, seed=3, quick=False)
     found = recall_at(model.rank(cut, last, 20, exclude_seen=False).tolist(), [one.tolist() for one in last.target], 20)
     assert found >= 0.95
 

@@ -111,15 +111,18 @@ def shaken_model(config: settings.UlimConfig = CONFIG) -> UlimModel:
 
 
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of all servables of such a model, its vocabularies, and told.json, what was told meanwhile."""
+    """The folder of all servables of such a model, and told.json, what was told; what they were made from is gone."""
     def export(folder: Path) -> None:
         told: list[str] = []
+        vocabularies = write_vocabularies(folder, ITEMS, CATEGORIES)
         found = export_servables(
-            shaken_model(), *write_vocabularies(folder, ITEMS, CATEGORIES),
+            shaken_model(), *vocabularies,
             {name: str(folder / name) for name in (*INDEXED, "ulim_encoder")}, progress=told.append,
             warmup_histories=[History(["item 1"], [5], now=9)], data={"Log": "of 1999 | and 2000"})
         assert found.keys() == {*INDEXED} and found["ulim_gpu"].in_category == 1.0
         (folder / "told.json").write_text(json.dumps(told))
+        for one in vocabularies:
+            Path(one).unlink()
 
     return shared(tmp_path_factory, "shaken", export)
 

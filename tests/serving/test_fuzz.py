@@ -106,7 +106,7 @@ class Victim:
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory):
     base = tmp_path_factory.mktemp("fuzz")
-    shutil.copytree(exported(tmp_path_factory, "scann"), base / "ulim" / "1")
+    shutil.copytree(exported(tmp_path_factory), base / "ulim" / "1")
     victim = Victim(base)
     try:
         yield victim

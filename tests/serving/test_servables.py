@@ -15,8 +15,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 import ulim_tf
 from serving import warmup
 from serving.export import export_servable
-from tests.serving.servables import only
+from tests.serving.servables import only, write_vocabularies
 from tests.serving.test_answers import (
+    CATEGORIES,
     CONFIG,
     ITEMS,
     Asked,
@@ -156,7 +157,7 @@ def test_what_is_encoded_finds_what_the_index_finds(folder, tmp_path):
         **settings.to_dict(CONFIG), "retrieval": {**settings.to_dict(CONFIG)["retrieval"], "short_share": 1.0}}))
     short = model.settings.retrieval.short_term
     with only("serving_default"):
-        export_servable(model, str(folder / "item"), str(folder / "category"), str(tmp_path / "short"))
+        export_servable(model, *write_vocabularies(tmp_path, ITEMS, CATEGORIES), str(tmp_path / "short"))
     answer = numpy(tf.saved_model.load(str(tmp_path / "short")).signatures["serving_default"](
         **request(users, filtered=False)))
     best = np.argsort(-items["vector"] @ user["short_vector"][0])[:short] + 1

@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 from serving.export import export_servable
 from tests.serving.servables import only, shared, write_vocabularies
 from tests.ulim_tf.examples import item_categories
-from tests.ulim_tf.retrieval.test_blocked_index import ops_of
 from ulim_tf import config as settings
 from ulim_tf.model import UlimModel
 
@@ -31,15 +29,15 @@ CONFIG = settings.from_dict(settings.UlimConfig, {
     "retrieval": {"categories": 3, "per_category": 4, "short_term": 5, "results": RESULTS}})
 
 
-def exported(tmp_path_factory: pytest.TempPathFactory, index: str) -> Path:
-    """A version folder, of the same weights with either index, once all that it was made from is gone."""
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version folder, once all that it was made from is gone."""
     def export(folder: Path) -> None:
         vocabularies = write_vocabularies(folder, ITEMS, CATEGORIES)
-        export_servable(make_model(changed(index=index)), *vocabularies, str(folder / "1"))
+        export_servable(make_model(CONFIG), *vocabularies, str(folder / "1"))
         for one in vocabularies:
             Path(one).unlink()
 
-    return shared(tmp_path_factory, f"small-{index}", export) / "1"
+    return shared(tmp_path_factory, "small", export) / "1"
 
 
 def changed(**retrieval: Any) -> settings.UlimConfig:
@@ -107,7 +105,7 @@ def test_profiles_are_inputs_where_they_are_read(tmp_path):
 
 @pytest.fixture(scope="module")
 def signatures(tmp_path_factory):
-    loaded = tf.saved_model.load(str(exported(tmp_path_factory, "scann")))
+    loaded = tf.saved_model.load(str(exported(tmp_path_factory)))
     yield loaded.signatures
 
 
@@ -210,15 +208,16 @@ def test_categories_are_predicted_with_their_copy_share(signatures):
     assert answer["copy_share"][1].numpy().tolist() == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize(("index", "scann"), [("scann", "import scann"), ("blocked", "sys.modules['scann'] = None")])
-def test_the_export_is_hermetic(signatures, tmp_path_factory, tmp_path, index, scann):
-    """A fresh process with nothing of this project, from a copy elsewhere, gives the same answers; with the blocked
-    index, where ScaNN cannot be imported."""
-    shutil.copytree(exported(tmp_path_factory, index), tmp_path / "1")
+def test_the_export_is_hermetic(signatures, tmp_path_factory, tmp_path):
+    """A fresh process with nothing of this project, from a copy elsewhere, gives the same answers.
+
+    `test_servables.py` asks the same of the other servables, without ScaNN.
+    """
+    shutil.copytree(exported(tmp_path_factory), tmp_path / "1")
     items, times = history(50)
-    program = textwrap.dedent(f"""
+    program = textwrap.dedent("""
         import json, sys
-        {scann}
+        import scann
         import tensorflow as tf
         items, times = json.loads(sys.argv[2])
         assert not [name for name in sys.modules if name.split(".")[0] in ("ulim_tf", "serving", "tfx_pipeline")]
@@ -233,14 +232,6 @@ def test_the_export_is_hermetic(signatures, tmp_path_factory, tmp_path, index, s
     here = signatures["serving_default"](**request([items], [times]))
     assert ids == here["item_id"].numpy().astype(str).tolist()
     np.testing.assert_allclose(scores, here["score"], rtol=1e-4)
-
-
-def test_a_servable_with_the_blocked_index_holds_stock_ops_only(tmp_path_factory):
-    graphs = saved_model_pb2.SavedModel.FromString(
-        (exported(tmp_path_factory, "blocked") / "saved_model.pb").read_bytes()).meta_graphs
-    ops = set().union(*(ops_of(graph.graph_def) for graph in graphs))
-    assert "BatchMatMulV2" in ops
-    assert not [op for op in ops if ">" in op]
 
 
 @pytest.mark.parametrize("rule", ["quota", "equal_quota"])
