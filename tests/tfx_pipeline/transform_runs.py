@@ -17,6 +17,7 @@ from tfx_pipeline.preprocessing import preprocessing_fn
 from ulim_tf import features
 
 Row = dict[str, list[Any]]
+Transformed = tuple[tft.TFTransformOutput, list[Row]]
 
 _INTEGERS = (*features.INTEGERS, features.CATALOG_CONTENT_LENGTH)
 
@@ -47,7 +48,7 @@ def row(**values: list[Any]) -> Row:
 
 
 def transform(folder: Path, analysed: Sequence[Row], others: Sequence[Row] = (),
-              **config: int) -> tuple[tft.TFTransformOutput, list[Row]]:
+              **config: int) -> Transformed:
     """Runs the preprocessing with some settings of `vocabulary`.
 
     Args:
