@@ -98,7 +98,7 @@ def test_an_id_that_holds_the_separator_is_not_listed(of_least_events):
 
 def test_where_no_item_is_rare_none_is_listed(tmp_path):
     category_of = {"milk": "dairy"}
-    output, _ = transform_runs.transform(
+    output = transform_runs.analyse(
         tmp_path, [transform_runs.user([("milk", 1), ("milk", 2)], category_of), transform_runs.catalog(category_of)],
         least_events=2, oov_buckets=2)
     assert rare_items.rare_vocabulary(output) is None
