@@ -88,7 +88,8 @@ def train(tmp_path, monkeypatch):
         sections = config(**{"steps": 1, "validation_users": 0, "recent_days": 2, **training})
         args = trainer_inputs.fn_args(inputs, tmp_path / name, 1, sections, 1)
         args.base_model = base
-        trainer.run_fn(args)
+        with trainer_inputs.untraced():
+            trainer.run_fn(args)
         file = tmp_path / name / "model" / "1" / "model.keras"
         trained.write(str(tmp_path / name / "artifact" / "Format-Serving"), str(file), {
             one: str(inputs.vocabularies / one) for one in ("item_id", "category_id")})

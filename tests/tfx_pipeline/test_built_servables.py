@@ -24,12 +24,9 @@ CONFIG = settings.from_dict(settings.UlimConfig, {
 
 
 @pytest.fixture
-def artifacts(tmp_path):
-    category = item_categories(ITEMS, CATEGORIES)
-    transform_runs.transform(tmp_path, [transform_runs.catalog(
-        {f"item {item}": f"category {category[item]}" for item in range(1, ITEMS + 1)})])
+def artifacts(tmp_path, tmp_path_factory):
     made = {"transform_graph": standard_artifacts.TransformGraph()}
-    made["transform_graph"].uri = str(tmp_path / "transform")
+    made["transform_graph"].uri = str(transform_runs.shared_catalog(tmp_path_factory) / "transform")
     for name, kind in (("model", standard_artifacts.Model),
                        ("examples", standard_artifacts.Examples), ("servable", standard_artifacts.Model)):
         made[name] = kind()
@@ -40,7 +37,7 @@ def artifacts(tmp_path):
         "first_time": 946_684_800, "cut_time": 949_363_200, "last_time": 951_782_400, "events": 1234,
         "events_rows_read": 2345, "train_users": 56, "eval_users": 7}))
     model = UlimModel(CONFIG, ITEMS, CATEGORIES)
-    model.set_catalog(category)
+    model.set_catalog(item_categories(ITEMS, CATEGORIES))
     (tmp_path / "model" / "Format-Serving").mkdir()
     model.save(str(tmp_path / "model" / "Format-Serving" / "model.keras"))
     return made

@@ -43,7 +43,7 @@ def built(tmp_path_factory) -> tuple[UlimModel, Path]:
     (folder / "model" / "Format-Serving").mkdir(parents=True)
     model.save(folder / "model" / "Format-Serving" / "model.keras")
     item, category, content, profile = ([one.encode() for one in ids] for ids in IDS.values())
-    transform_runs.transform(folder, [transform_runs.row(
+    transform_runs.analyse(folder, [transform_runs.row(
         catalog_item_id=item, catalog_category_id=category * (ITEMS // CATEGORIES), catalog_content=content,
         catalog_content_length=[1, 1, *[0] * (ITEMS - 2)], profile=profile)])
     build(str(folder))

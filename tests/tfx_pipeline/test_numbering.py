@@ -25,7 +25,7 @@ SETTINGS = [{}, {"least_events": 4}, {"least_events": 4, "oov_buckets": 7}]
 def numbered(request, tmp_path_factory):
     """Transform's own numbers of an id in a history, and those of two reloaded numberings: of the graph, of files."""
     folder = tmp_path_factory.mktemp("run")
-    output, _ = transform_runs.transform(folder, ROWS, **request.param)
+    output = transform_runs.analyse(folder, ROWS, **request.param)
     layer = output.transform_features_layer()
 
     def transformed(ids: list[str]) -> list[int]:
@@ -111,8 +111,7 @@ def test_profiles_are_numbered_by_the_graph_too(numbered):
         assert numbers["profile"].numpy()[0, 1] == 0
 
 
-def test_a_graph_of_other_features_is_refused(tmp_path):
-    output, _ = transform_runs.transform(tmp_path, [{name: values for name, values in one.items() if name != "profile"}
-                                                    for one in ROWS])
+def test_a_graph_of_other_features_is_refused(tmp_path_factory):
+    graph = transform_runs.shared_catalog(tmp_path_factory) / "transform" / "transform_fn"
     with pytest.raises(ValueError, match="transform_graph must transform the feature 'profile', got one of catalog_"):
-        Numbering(8, 0, "items", "categories", "profiles", None, output.transform_savedmodel_dir)
+        Numbering(8, 0, "items", "categories", "profiles", None, str(graph))

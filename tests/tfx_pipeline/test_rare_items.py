@@ -14,7 +14,7 @@ from tfx.types import standard_artifacts
 
 from tests.serving.servables import only
 from tests.serving.test_signatures import request
-from tests.tfx_pipeline import transform_runs
+from tests.tfx_pipeline import trainer_inputs, transform_runs
 from tfx_pipeline import trainer
 from tfx_pipeline.components.index_builder import executor, index_facts
 
@@ -48,10 +48,11 @@ def run(tmp_path_factory):
                                               **CONFIG["vocabulary"])
     transform_runs.write(folder / "train" / "users.gz", transformed[:-1])
     transform_runs.write(folder / "catalog" / "items.gz", transformed[-1:])
-    trainer.run_fn(FnArgs(
-        custom_config=CONFIG, train_files=[str(folder / "train" / "*"), str(folder / "catalog" / "*")], train_steps=4,
-        transform_output=str(folder / "transform"), model_run_dir=str(folder / "model_run"),
-        serving_model_dir=str(folder / "model" / "Format-Serving")))
+    with trainer_inputs.untraced():
+        trainer.run_fn(FnArgs(
+            custom_config=CONFIG, train_files=[str(folder / "train" / "*"), str(folder / "catalog" / "*")],
+            train_steps=4, transform_output=str(folder / "transform"), model_run_dir=str(folder / "model_run"),
+            serving_model_dir=str(folder / "model" / "Format-Serving")))
     artifacts = [kind() for kind in (standard_artifacts.Model, standard_artifacts.TransformGraph,
                                      standard_artifacts.Model)]
     for artifact, name in zip(artifacts, ("model", "transform", "servable")):

@@ -2,11 +2,14 @@
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
 
+import contextlib
 import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -88,9 +91,28 @@ def _execute(component, inputs, outputs) -> None:
     component.EXECUTOR_SPEC.executor_class().Do(inputs, outputs, dict(component.exec_properties))
 
 
+@pytest.fixture(scope="module")
+def good_served(good, tmp_path_factory) -> Iterator[str]:
+    """The address of a server of the good servable, which takes seconds to load it."""
+    base = tmp_path_factory.mktemp("served")
+    (base / "1").symlink_to(good)
+    with in_process.serve(base, 60) as target:
+        yield target
+
+
 @pytest.fixture
-def in_this_process(monkeypatch):
-    monkeypatch.setattr(validation, "serve", in_process.serve)
+def in_this_process(request, good, monkeypatch):
+    """Servers are of this process; the good servable, as it is, has one for all tests."""
+
+    @contextlib.contextmanager
+    def serve(base: Path, timeout: float, output: IO[str]) -> Iterator[str]:
+        if (base / "1").resolve() == good.resolve():
+            yield request.getfixturevalue("good_served")
+        else:
+            with in_process.serve(base, timeout, output) as target:
+                yield target
+
+    monkeypatch.setattr(validation, "serve", serve)
 
 
 @pytest.fixture
@@ -110,9 +132,9 @@ def test_a_good_servable_is_blessed_and_pushed(gate, copy, examples):
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_answers_that_are_too_slow_are_not_pushed(gate, copy, examples):
+def test_answers_that_are_too_slow_are_not_pushed(gate, good, examples):
     _add_item_40(examples)
-    found, pushed = gate(copy, PushConfig(latency_budget_ms=0.001))
+    found, pushed = gate(good, PushConfig(latency_budget_ms=0.001))
     assert not pushed and [check.name for check in found.checks if not check.passed] == ["latency"]
     assert len(found.faults()) == 24  # each of the requests of one user
     assert "serving_default of 1,000 events takes " in found.faults()[3]
@@ -150,6 +172,7 @@ def test_a_wrong_signature_is_not_pushed(gate, copy):
     signatures["serving_default"].outputs["scores"].CopyFrom(signatures["serving_default"].outputs["score"])
     del signatures["serving_default"].outputs["score"]
     (copy / "saved_model.pb").write_bytes(graph.SerializeToString())
+    shutil.rmtree(copy / "assets.extra")  # warm-up requests, most of the time to load: only right signatures are asked
     found, pushed = gate(copy)
     assert not pushed and found.faults() == [
         "signatures: serving_default must have an output score, but has none",
@@ -157,9 +180,9 @@ def test_a_wrong_signature_is_not_pushed(gate, copy):
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_every_servable_is_validated_and_pushed_under_one_number(gate, copy, good, examples, tmp_path):
+def test_every_servable_is_validated_and_pushed_under_one_number(gate, good, examples, tmp_path):
     _add_item_40(examples)
-    found, pushed = gate(good, ulim_encoder=copy)
+    found, pushed = gate(good, ulim_encoder=good)
     assert pushed and [check.name for check in found.checks[5:]] == [
         f"ulim_encoder {name}" for name in ("load", "signatures", "answers", "ids", "latency")]
     [version], [other] = ([one for one in (tmp_path / name).iterdir() if one.is_dir()]

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
+from tests.serving.servables import shared
 from tfx_pipeline.preprocessing import preprocessing_fn
 from ulim_tf import features
 
 Row = dict[str, list[Any]]
+Transformed = tuple[tft.TFTransformOutput, list[Row]]
 
 _INTEGERS = (*features.INTEGERS, features.CATALOG_CONTENT_LENGTH)
 
@@ -47,7 +50,7 @@ def row(**values: list[Any]) -> Row:
 
 
 def transform(folder: Path, analysed: Sequence[Row], others: Sequence[Row] = (),
-              **config: int) -> tuple[tft.TFTransformOutput, list[Row]]:
+              **config: int) -> Transformed:
     """Runs the preprocessing with some settings of `vocabulary`.
 
     Args:
@@ -59,8 +62,7 @@ def transform(folder: Path, analysed: Sequence[Row], others: Sequence[Row] = (),
     Returns:
         the graph, and the transformed rows, one after the other.
     """
-    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec({
-        name: tf.io.VarLenFeature(tf.int64 if name in _INTEGERS else tf.string) for name in analysed[0]}))
+    metadata = _metadata(analysed)
     with tft_beam.Context(temp_dir=str(folder / "temporary")):
         done, graph = (list(analysed), metadata) | tft_beam.AnalyzeAndTransformDataset(
             functools.partial(preprocessing_fn, custom_config=config))
@@ -68,6 +70,27 @@ def transform(folder: Path, analysed: Sequence[Row], others: Sequence[Row] = (),
         rows = [*done[0], *(((list(others), metadata), graph) | tft_beam.TransformDataset())[0]] if others else done[0]
     return (tft.TFTransformOutput(str(folder / "transform")),
             [{name: np.asarray(values).tolist() for name, values in one.items()} for one in rows])
+
+
+def analyse(folder: Path, rows: Sequence[Row], **config: int) -> tft.TFTransformOutput:
+    """The graph of `transform` alone, sooner."""
+    with tft_beam.Context(temp_dir=str(folder / "temporary")):
+        (list(rows), _metadata(rows)) | tft_beam.AnalyzeDataset(
+            functools.partial(preprocessing_fn, custom_config=config)) | tft_beam.WriteTransformFn(
+                str(folder / "transform"))
+    return tft.TFTransformOutput(str(folder / "transform"))
+
+
+def shared_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder, for all tests, with the `transform` of nothing but a catalogue: "item 1", .. "item 12", in turn of
+    "category 1", "category 2" and "category 3"."""
+    return shared(tmp_path_factory, "catalog", lambda folder: analyse(folder, [catalog(
+        {f"item {item}": f"category {1 + (item - 1) % 3}" for item in range(1, 13)})]))
+
+
+def _metadata(rows: Sequence[Row]) -> dataset_metadata.DatasetMetadata:
+    return dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec({
+        name: tf.io.VarLenFeature(tf.int64 if name in _INTEGERS else tf.string) for name in rows[0]}))
 
 
 def write(file: Path, rows: Sequence[Row]) -> None:

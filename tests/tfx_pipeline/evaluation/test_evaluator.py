@@ -97,8 +97,16 @@ def test_a_servable_that_reaches_what_is_demanded_is_blessed(evaluated):
     assert results.read_metrics(evaluated.evaluation, results.LAST_BLESSED) == {}
 
 
-def test_a_servable_below_the_floors_is_refused_with_both_reasons(examples, servables, tmp_path):
-    refused = run_evaluator(tmp_path, examples, servables[0], config=config(least_recall=0.6, least_over_popular=1.5))
+@pytest.fixture(scope="module")
+def refused(examples, servables, tmp_path_factory):
+    """As `evaluated`, by two worker processes and with demands that the servable does not reach."""
+    return run_evaluator(
+        tmp_path_factory.mktemp("refused"), examples, servables[0],
+        config=config(least_recall=0.6, least_over_popular=1.5),
+        beam_pipeline_args=("--direct_running_mode=multi_processing", "--direct_num_workers=2"))
+
+
+def test_a_servable_below_the_floors_is_refused_with_both_reasons(refused):
     verdict = results.read_verdict(refused.evaluation)
     assert not refused.blessed and not verdict.blessed
     assert verdict.reasons == [
@@ -125,10 +133,8 @@ def test_a_better_servable_than_the_last_blessed_one_is_blessed(examples, servab
     assert run_evaluator(tmp_path, examples, first, second, config=config(most_loss=0.0)).blessed
 
 
-def test_two_worker_processes_give_the_same_figures(evaluated, examples, servables, tmp_path):
-    again = run_evaluator(tmp_path, examples, servables[0], config=config(), beam_pipeline_args=(
-        "--direct_running_mode=multi_processing", "--direct_num_workers=2"))
-    assert results.read_metrics(again.evaluation) == results.read_metrics(evaluated.evaluation)
+def test_two_worker_processes_give_the_same_figures(evaluated, refused):
+    assert results.read_metrics(refused.evaluation) == results.read_metrics(evaluated.evaluation)
 
 
 def test_nobody_held_out_is_a_refusal_in_words(examples, servables, tmp_path):
