@@ -179,7 +179,7 @@ def test_item_vectors_move_where_they_are_learned(dataset, item_vectors, moves):
     model = make(dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, item_vectors=item_vectors)))
     given = np.random.default_rng(0).normal(size=[ITEMS + 1, CONFIG.model.width]).astype(np.float32)
     model.set_item_vectors(given)
-    model.compile()
+    model.compile(run_eagerly=True)  # tracing takes longer than two steps
     model.fit(dataset, steps_per_epoch=2, verbose=0)
     assert (model.embedding.item_table.numpy() == given).all() != moves
     with pytest.raises(ValueError, match=r"vectors must have shape \[V \+ O \+ 1, D\] = \[\d+, 8\], got \[3, 8\]"):
@@ -214,7 +214,7 @@ def test_wrong_content_is_refused(built_with, given, message):
 
 def test_a_saved_model_answers_the_same(dataset, tmp_path):
     model = make()
-    model.compile()
+    model.compile(run_eagerly=True)  # tracing takes longer than two steps
     model.fit(dataset, steps_per_epoch=2, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
