@@ -4,14 +4,14 @@ import logging
 
 import ml_metadata as mlmd
 from tfx import types
-from tfx import v1 as tfx
 from tfx.components.evaluator import constants
+from tfx.dsl.components.common.resolver import ResolverStrategy
 from tfx.dsl.io import fileio
 
 MODEL, BLESSING, BEFORE = "model", "model_blessing", "before"
 
 
-class BlessedBefore(tfx.dsl.experimental.ResolverStrategy):
+class BlessedBefore(ResolverStrategy):
     """The newest blessed model that is older than an artifact of this run.
 
     An unchanged run takes that artifact from the cache, so it finds the same model again, and what depends on it comes

@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow_model_analysis as tfma
-from tfx import v1 as tfx
+from tfx.components import Evaluator
+from tfx.dsl.components.common.importer import Importer
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
@@ -86,24 +89,24 @@ def evaluate(*, workdir: Path, servable: Path, log: Log | None = None, config: P
         examples = source.outputs["examples"]
     else:
         check_there(workdir, run.examples)
-        source = tfx.dsl.Importer(
+        source = Importer(
             str(run.examples), standard_artifacts.Examples, properties={"split_names": json.dumps(eval_config.SPLITS)},
             custom_properties={"file_format": "tfrecords_gzip", "payload_format": "FORMAT_TF_EXAMPLE"}
         ).with_id("Importer.examples")
         examples = source.outputs["result"]
-    model = tfx.dsl.Importer(str(folder / "servable"), standard_artifacts.Model).with_id("Importer.servable")
-    evaluator = tfx.components.Evaluator(
+    model = Importer(str(folder / "servable"), standard_artifacts.Model).with_id("Importer.servable")
+    evaluator = Evaluator(
         examples=examples, model=model.outputs["result"], eval_config=demanded, example_splits=eval_config.SPLITS,
         module_path=eval_config.MODULE)
     (folder / "servable").mkdir(parents=True)
     (folder / "servable" / "Format-Serving").symlink_to(servable.absolute(), target_is_directory=True)
     connection = metadata_connection(folder)
     components = [source, model, evaluator]
-    pipeline = tfx.dsl.Pipeline("evaluate_only", str(folder / "pipeline"), connection, components,
+    pipeline = Pipeline("evaluate_only", str(folder / "pipeline"), connection, components,
                                 beam_pipeline_args=list(beam_pipeline_args))
-    with logged_to(folder / LOG_FILE, steps=sum(not isinstance(one, tfx.dsl.Importer) for one in components)) as told:
+    with logged_to(folder / LOG_FILE, steps=sum(not isinstance(one, Importer) for one in components)) as told:
         try:
-            tfx.orchestration.LocalDagRunner().run(pipeline)
+            LocalDagRunner().run(pipeline)
         except Exception as error:
             raise PipelineFailed(f"{told.step} failed: {error}\nThe full log is {folder / LOG_FILE}.") from error
     summary = run_summary.read(connection)

@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
-from tfx import v1 as tfx
+from tfx.components import Evaluator, ExampleValidator, SchemaGen, StatisticsGen, Trainer, Transform
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestArtifactStrategy
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import LatestBlessedModelStrategy
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto.trainer_pb2 import EvalArgs, TrainArgs
+from tfx.proto.transform_pb2 import SplitsConfig
+from tfx.types import standard_artifacts
+from tfx.types.channel import BaseChannel, Channel
 
 from serving.contract import MODEL_NAME
 from tfx_pipeline.blessed_before import BlessedBefore
@@ -29,7 +38,7 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
                     root: str | Path, serving: str | Path, rejected: str | Path, config: PipelineConfig,
                     schema: Path | None = SCHEMA, pinned: bool = True,
                     metadata: metadata_store_pb2.ConnectionConfig | None = None,
-                    beam_pipeline_args: Sequence[str] = ()) -> tfx.dsl.Pipeline:
+                    beam_pipeline_args: Sequence[str] = ()) -> Pipeline:
     """Declares the pipeline; nothing is run, and nothing read but the schema.
 
     Args:
@@ -51,40 +60,40 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
                                   rejected_dir=str(rejected))
     examples = example_gen.outputs["examples"]
 
-    statistics_gen = tfx.components.StatisticsGen(examples)
+    statistics_gen = StatisticsGen(examples)
     if schema:
-        schema_gen = tfx.components.ImportSchemaGen(str(schema))
+        schema_gen = ImportSchemaGen(str(schema))
         # Else the path alone would be the key of the cache.
         schema_gen.exec_properties["sha256"] = hashlib.sha256(schema.read_bytes()).hexdigest()
     else:
-        schema_gen = tfx.components.SchemaGen(statistics_gen.outputs["statistics"], infer_feature_shape=False)
-    example_validator = tfx.components.ExampleValidator(
+        schema_gen = SchemaGen(statistics_gen.outputs["statistics"], infer_feature_shape=False)
+    example_validator = ExampleValidator(
         statistics_gen.outputs["statistics"], schema_gen.outputs["schema"])
-    earlier_gate = tfx.dsl.Resolver(
-        strategy_class=NewestBefore if pinned else tfx.dsl.experimental.LatestArtifactStrategy,
-        gate=tfx.dsl.Channel(type=DataGateReport), **({"before": examples} if pinned else {})
+    earlier_gate = Resolver(
+        strategy_class=NewestBefore if pinned else LatestArtifactStrategy,
+        gate=Channel(type=DataGateReport), **({"before": examples} if pinned else {})
     ).with_id("Resolver.earlier_gate")
     data_gate = DataGate(
         examples, statistics_gen.outputs["statistics"], schema_gen.outputs["schema"],
         example_validator.outputs["anomalies"], earlier_gate.outputs["gate"], config.data_gate, str(rejected))
 
-    transform = tfx.components.Transform(
+    transform = Transform(
         examples, data_gate.outputs["passed_schema"],
         preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
         custom_config=dataclasses.asdict(config.vocabulary),
-        splits_config=tfx.proto.SplitsConfig(
+        splits_config=SplitsConfig(
             analyze=[features.SPLIT_TRAIN, features.SPLIT_CATALOG],
             transform=[features.SPLIT_TRAIN, features.SPLIT_EVAL, features.SPLIT_CATALOG]))
 
     base_model = _blessed("Resolver.base_model", before=transform.outputs["transform_graph"] if pinned else None)
-    trainer = tfx.components.Trainer(
+    trainer = Trainer(
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         base_model=base_model.outputs["model"],
         run_fn="tfx_pipeline.trainer.run_fn",
-        train_args=tfx.proto.TrainArgs(
+        train_args=TrainArgs(
             splits=[features.SPLIT_TRAIN, features.SPLIT_CATALOG], num_steps=config.training.steps),
-        eval_args=tfx.proto.EvalArgs(splits=[features.SPLIT_EVAL]),
+        eval_args=EvalArgs(splits=[features.SPLIT_EVAL]),
         custom_config={section.name: dataclasses.asdict(getattr(config, section.name))
                        for section in dataclasses.fields(settings.UlimConfig)})
 
@@ -93,7 +102,7 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
     servable = index_builder.outputs["servable"]
 
     last_blessed = _blessed("Resolver.last_blessed", before=servable if pinned else None)
-    evaluator = tfx.components.Evaluator(
+    evaluator = Evaluator(
         examples=examples, model=servable, baseline_model=last_blessed.outputs["model"],
         eval_config=eval_config.make_eval_config(config), example_splits=eval_config.SPLITS,
         module_path=eval_config.MODULE)
@@ -103,7 +112,7 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
     pusher = Pusher(servable, str(serving), config.serving.versions_kept,
                     model_blessing=evaluator.outputs["blessing"], infra_blessing=servable_validator.outputs["blessing"])
 
-    return tfx.dsl.Pipeline(
+    return Pipeline(
         pipeline_name=NAME,
         pipeline_root=str(root),
         metadata_connection_config=metadata,
@@ -113,10 +122,10 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
         beam_pipeline_args=list(beam_pipeline_args))
 
 
-def _blessed(name: str, before: tfx.types.BaseChannel | None) -> tfx.dsl.Resolver:
+def _blessed(name: str, before: BaseChannel | None) -> Resolver:
     """Finds the newest blessed servable, of those older than an artifact of this run if one is given."""
-    return tfx.dsl.Resolver(
-        strategy_class=BlessedBefore if before else tfx.dsl.experimental.LatestBlessedModelStrategy,
-        model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
-        model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+    return Resolver(
+        strategy_class=BlessedBefore if before else LatestBlessedModelStrategy,
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         **({"before": before} if before else {})).with_id(name)

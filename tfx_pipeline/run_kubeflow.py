@@ -12,8 +12,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tfx import v1 as tfx
-
 from tfx_pipeline import beam_arguments, flags
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import create_pipeline
@@ -49,10 +47,11 @@ def compile_pipeline(*, output: Path, image: str, events: str, catalog: str | No
         ModuleNotFoundError: the extra `kubeflow` is not installed.
         ValueError: an argument is wrong; nothing was written.
     """
-    kubeflow = tfx.orchestration.experimental
-    if not hasattr(kubeflow, "KubeflowV2DagRunner"):
+    try:
+        from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+    except ModuleNotFoundError as error:
         raise ModuleNotFoundError("compiling needs the package kfp, which is not installed. Install the extra: "
-                                  "pip install --constraint constraints.txt '.[kubeflow]'")
+                                  "pip install --constraint constraints.txt '.[kubeflow]'") from error
     if output.suffix not in _SUFFIXES:
         raise ValueError(f"--output must end in {' or '.join(_SUFFIXES)}, got {output}.")
     places = {"events": events, "catalog": catalog, "users": users, "serving_dir": serving_dir}
@@ -67,8 +66,8 @@ def compile_pipeline(*, output: Path, image: str, events: str, catalog: str | No
         events=events, catalog=catalog, users=users, columns=columns, root=pipeline_root, serving=serving_dir,
         rejected=f"{pipeline_root.rstrip('/')}/rejected", config=config, schema=None, pinned=False,
         beam_pipeline_args=beam_pipeline_args)
-    runner = kubeflow.KubeflowV2DagRunner(
-        kubeflow.KubeflowV2DagRunnerConfig(default_image=image, use_pipeline_spec_2_1=True),
+    runner = KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(default_image=image, use_pipeline_spec_2_1=True),
         output_dir=str(output.absolute().parent), output_filename=output.name)
     runner.run(pipeline)
 

@@ -21,7 +21,8 @@ from absl import logging as absl_logging
 from google.protobuf import text_format
 from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx import v1 as tfx
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 
 from tfx_pipeline import beam_arguments, flags, run_summary
 from tfx_pipeline.config import PipelineConfig
@@ -68,9 +69,9 @@ def run(*, events: str, catalog: str | None, columns: Mapping[str, str], workdir
         schema=schema and schema.absolute(), metadata=connection, beam_pipeline_args=beam_pipeline_args)
     workdir.mkdir(parents=True, exist_ok=True)
     log = workdir / "pipeline.log"
-    with logged_to(log, steps=sum(not isinstance(one, tfx.dsl.Resolver) for one in pipeline.components)) as progress:
+    with logged_to(log, steps=sum(not isinstance(one, Resolver) for one in pipeline.components)) as progress:
         try:
-            tfx.orchestration.LocalDagRunner().run(pipeline)
+            LocalDagRunner().run(pipeline)
         except Exception as error:
             _write_report(connection, config, workdir, Failure(progress.step, str(error)))
             raise PipelineFailed(f"{progress.step} failed: {error}\nThe full log is {log}. Nothing was pushed."

@@ -29,6 +29,7 @@ CONFIG = settings.from_dict(settings.UlimConfig, {
     "model": {"width": 8, "heads": 2, "hidden": 16},
     "retrieval": {"categories": 3, "per_category": ITEMS, "short_term": 5, "results": RESULTS, "short_share": 0.3}})
 INDEXED = ("ulim", "ulim_gpu")
+WARM_UP = [History(["item 1"], [5], now=9), History([f"item {1 + one}" for one in range(20)], [*range(20)], now=30)]
 
 
 class Asked(NamedTuple):
@@ -118,7 +119,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         found = export_servables(
             shaken_model(), *vocabularies,
             {name: str(folder / name) for name in (*INDEXED, "ulim_encoder")}, progress=told.append,
-            warmup_histories=[History(["item 1"], [5], now=9)], data={"Log": "of 1999 | and 2000"})
+            warmup_histories=WARM_UP, data={"Log": "of 1999 | and 2000"})
         assert found.keys() == {*INDEXED} and found["ulim_gpu"].in_category == 1.0
         (folder / "told.json").write_text(json.dumps(told))
         for one in vocabularies:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2
-from tfx import v1 as tfx
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.pipeline import Pipeline
+from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from tfx_pipeline import run_summary
@@ -41,11 +44,11 @@ def run(tmp_path):
 
     def run_with(number: int) -> run_summary.Run:
         made = MakeModel(number=number)
-        found = tfx.dsl.Resolver(
-            strategy_class=BlessedBefore, model=tfx.dsl.Channel(type=Model),
-            model_blessing=tfx.dsl.Channel(type=ModelBlessing), before=made.outputs["model"]).with_id("LastBlessed")
+        found = Resolver(
+            strategy_class=BlessedBefore, model=Channel(type=Model),
+            model_blessing=Channel(type=ModelBlessing), before=made.outputs["model"]).with_id("LastBlessed")
         judge = Judge(model=made.outputs["model"], last_blessed=found.outputs["model"])
-        tfx.orchestration.LocalDagRunner().run(tfx.dsl.Pipeline(
+        LocalDagRunner().run(Pipeline(
             "test", str(tmp_path / "root"), components=[made, found, judge], enable_cache=True,
             metadata_connection_config=connection))
         return run_summary.read(connection)

@@ -9,7 +9,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
 from tests.serving import in_process
-from tests.serving.test_signatures import ITEM_CATEGORY, exported
+from tests.serving.test_answers import ITEM_CATEGORY, exported
 from tests.tfx_pipeline import in_memory
 from tfx_pipeline.components.pusher.executor import Executor
 from tfx_pipeline.components.servable_validator import validation
@@ -55,7 +55,7 @@ def test_a_servable_in_an_object_store_is_validated(store, tmp_path_factory, tmp
     for name, artifact in artifacts.items():
         artifact.uri = f"{store}/validated/{name}"
         tf.io.gfile.makedirs(artifact.uri)
-    io_utils.copy_dir(str(exported(tmp_path_factory, "blocked")), f"{artifacts['model'].uri}/Format-Serving")
+    io_utils.copy_dir(str(exported(tmp_path_factory) / "ulim_gpu"), f"{artifacts['model'].uri}/Format-Serving")
     artifacts["examples"].split_names = '["catalog"]'
     tf.io.gfile.makedirs(f"{artifacts['examples'].uri}/Split-catalog")
     with tf.io.TFRecordWriter(f"{artifacts['examples'].uri}/Split-catalog/data.gz", "GZIP") as writer:

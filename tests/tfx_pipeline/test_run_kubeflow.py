@@ -1,11 +1,12 @@
 import csv
 import json
+import sys
 
 import pytest
 import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
-from tfx import v1 as tfx
+from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 from tfx.orchestration.kubeflow.v2.file_based_example_gen import driver
 
@@ -65,7 +66,7 @@ def test_every_component_is_a_task_with_the_image_and_a_command(spec, containers
                             rejected="gs://c", config=PipelineConfig(), schema=None).components
     assert {"EventExampleGen", "StatisticsGen", "DataGate", "Transform", "Trainer", "IndexBuilder", "Evaluator",
             "ServableValidator", "Pusher"} <= containers.keys()
-    assert containers.keys() == {node.id for node in nodes if not isinstance(node, tfx.dsl.Resolver)}
+    assert containers.keys() == {node.id for node in nodes if not isinstance(node, Resolver)}
     looked_up = {"Resolver.earlier_gate", *(f"Resolver.{name}-{found}-resolver" for found in ("model", "model-blessing")
                                             for name in ("base_model", "last_blessed"))}
     assert spec.components.keys() == spec.root.dag.tasks.keys() == containers.keys() | looked_up
@@ -159,7 +160,7 @@ def test_wrong_arguments_are_refused_and_nothing_is_written(tmp_path, monkeypatc
 
 
 def test_without_kfp_the_extra_is_named(tmp_path, monkeypatch, capsys):
-    monkeypatch.delattr(tfx.orchestration.experimental, "KubeflowV2DagRunner")
+    monkeypatch.setitem(sys.modules, "tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner", None)
     assert write(tmp_path / "job.json") == 2
     assert "needs the package kfp, which is not installed. Install the extra" in capsys.readouterr().err
 

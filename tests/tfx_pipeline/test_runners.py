@@ -17,7 +17,11 @@ from apache_beam.runners.portability import local_job_service
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 from tensorflow_metadata.proto.v0 import statistics_pb2
-from tfx import v1 as tfx
+from tfx.components import StatisticsGen
+from tfx.dsl.components.common.importer import Importer
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
 
 from tfx_pipeline import beam_arguments, reading
@@ -139,12 +143,12 @@ def test_the_ingest_gives_the_same_on_two_worker_processes(runner, log, in_proce
 
 def statistics(examples, directory, arguments):
     """What StatisticsGen, a step of TFX, finds in the splits of a folder."""
-    importer = tfx.dsl.Importer(str(examples), standard_artifacts.Examples, properties={
+    importer = Importer(str(examples), standard_artifacts.Examples, properties={
         "split_names": json.dumps(SPLITS)}, custom_properties={"file_format": "tfrecords_gzip",
                                                                "payload_format": "FORMAT_TF_EXAMPLE"})
-    step = tfx.components.StatisticsGen(importer.with_id("Examples").outputs["result"])
-    store = tfx.orchestration.metadata.sqlite_metadata_connection_config(str(directory / "metadata.sqlite"))
-    tfx.orchestration.LocalDagRunner().run(tfx.dsl.Pipeline(
+    step = StatisticsGen(importer.with_id("Examples").outputs["result"])
+    store = sqlite_metadata_connection_config(str(directory / "metadata.sqlite"))
+    LocalDagRunner().run(Pipeline(
         "statistics", str(directory), store, [importer, step], beam_pipeline_args=beam_arguments.parse(arguments)))
     found, = directory.glob("StatisticsGen/statistics/*")
     return {split: by_feature((found / f"Split-{split}/FeatureStats.pb").read_bytes()) for split in SPLITS}

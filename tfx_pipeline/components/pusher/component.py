@@ -1,13 +1,13 @@
 """The Pusher of TFX with an executor that is atomic and keeps some versions."""
 
-from tfx import types
-from tfx import v1 as tfx
+from tfx import components, types
 from tfx.dsl.components.base import executor_spec
+from tfx.proto.pusher_pb2 import PushDestination
 
 from tfx_pipeline.components.pusher.executor import VERSIONS_KEPT, Executor
 
 
-class Pusher(tfx.components.Pusher):
+class Pusher(components.Pusher):
     """Pushes servables into their model base paths, if all blessings say so, and removes the oldest versions.
 
     Args:
@@ -22,5 +22,4 @@ class Pusher(tfx.components.Pusher):
     def __init__(self, model: types.BaseChannel, base_path: str, versions_kept: int, **blessings: types.BaseChannel):
         super().__init__(
             model=model, **blessings, custom_config={VERSIONS_KEPT: versions_kept},
-            push_destination=tfx.proto.PushDestination(
-                filesystem=tfx.proto.PushDestination.Filesystem(base_directory=base_path)))
+            push_destination=PushDestination(filesystem=PushDestination.Filesystem(base_directory=base_path)))
