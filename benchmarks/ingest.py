@@ -120,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true",
                         help=f"as --format {CASES[0].format} --events {CASES[0].events}")
     given = parser.parse_args(arguments)
+    given.json.parent.mkdir(parents=True, exist_ok=True)  # now, and not when all is measured
     if given.quick:
         given.format, given.events = CASES[0].format, CASES[0].events
 

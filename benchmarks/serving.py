@@ -192,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wanted.add_argument("--scenario", choices=SCENARIOS, help="one scenario; all by default")
     wanted.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK)} only")
     given = parser.parse_args(arguments)
+    given.json.parent.mkdir(parents=True, exist_ok=True)  # now, and not when all is measured
 
     rows: list[Row] = machine.read(given.json) if given.scenario else []
     scenarios = [given.scenario] if given.scenario else QUICK if given.quick else SCENARIOS

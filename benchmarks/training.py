@@ -112,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, required=True, help="file to write the rows to")
     parser.add_argument("--quick", action="store_true", help=f"histories of up to {HISTORIES[-2]:,} events only")
     given = parser.parse_args(arguments)
+    given.json.parent.mkdir(parents=True, exist_ok=True)  # now, and not when all is measured
     file, histories = given.json, HISTORIES[:-1] if given.quick else HISTORIES
 
     wanted = [*(("ulim", history, ITEMS) for history in histories), ("ulim", histories[0], MANY_ITEMS),
