@@ -157,7 +157,7 @@ class Ingest(beam.PTransform):
         cut = AsSingleton(span | "Cut" >> beam.Map(cut_of, config.holdout_days))
         catalog, catalog_counts = (
             chunks
-            | "PackItems" >> beam.Map(_pack_items, config.holdout_days)
+            | "PackItems" >> beam.Map(_pack_items)
             | "ItemsOfChunk" >> beam.Map(_unpack_items_before, cut)
             | "Items" >> beam.CombineGlobally(merge_item_categories)
             | "Catalog" >> beam.FlatMap(_catalog, listed).with_outputs(_COUNTS, main=features.SPLIT_CATALOG))
@@ -254,14 +254,8 @@ def cut_of(span: tuple[int, int], holdout_days: int) -> int:
 # ------------------------------------------------------------------------------------------------------------ catalogue
 
 
-def _pack_items(events: Events, holdout_days: int) -> bytes:
-    """The items of a chunk with their categories: of what any cut comes after, each pair once, with its latest time."""
-    # The log's newest event is no earlier than the chunk's, so the cut is no earlier than this.
-    before = events.timestamp < cut_of(span_of(events), holdout_days)
-    sure, rest = (ItemCategories(events.item_id.take(mine), events.category_id.take(mine), events.timestamp[mine])
-                  for mine in (before, ~before))
-    items = _joined([merge_item_categories([sure]), rest])
-    return packing.pack({"item": items.item_id, "category": items.category_id, "timestamp": items.timestamp})
+def _pack_items(events: Events) -> bytes:
+    return packing.pack({"item": events.item_id, "category": events.category_id, "timestamp": events.timestamp})
 
 
 def _unpack_items_before(packed: bytes, cut: int) -> ItemCategories:
@@ -274,17 +268,14 @@ def _unpack_items_before(packed: bytes, cut: int) -> ItemCategories:
 
 def merge_item_categories(parts: Iterable[ItemCategories]) -> ItemCategories:
     """Each pair once, with its latest time; ascending by item, then category."""
-    item, category, timestamp = _joined([ItemCategories(Ids.of([]), Ids.of([]), np.zeros(0, np.int64)), *parts])
+    parts = [ItemCategories(Ids.of([]), Ids.of([]), np.zeros(0, np.int64)), *parts]
+    item = Ids.concat([part.item_id for part in parts])
+    category = Ids.concat([part.category_id for part in parts])
     pair, of_event = np.unique(item.code * len(category.value) + category.code, return_inverse=True)
     latest = np.zeros(len(pair), np.int64)
-    np.maximum.at(latest, of_event, timestamp)
+    np.maximum.at(latest, of_event, np.concatenate([part.timestamp for part in parts]))
     item_code, category_code = np.divmod(pair, max(len(category.value), 1))
     return ItemCategories(Ids(item_code, item.value), Ids(category_code, category.value), latest)
-
-
-def _joined(parts: Sequence[ItemCategories]) -> ItemCategories:
-    item, category, timestamp = zip(*parts)
-    return ItemCategories(Ids.concat(item), Ids.concat(category), np.concatenate(timestamp))
 
 
 def make_catalog(log: ItemCategories, listed: list[CatalogRows] | None) -> tuple[Catalog, Counter]:
