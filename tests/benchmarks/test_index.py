@@ -200,10 +200,10 @@ def test_the_command_writes_its_rows_and_plot_and_says_which_goals_are_missed(tm
 
     monkeypatch.setattr(index, "measure", measure)
     monkeypatch.setattr(index.cost, "use_one_core", lambda: None)
-    index.main(["--json", str(tmp_path / "rows.json"), *["--quick"] * quick])
+    index.main(["--json", str(tmp_path / "new" / "rows.json"), *["--quick"] * quick])
     assert sizes == ([(200_000, 1000), (50_000, 1000)] if quick else [*index.SIZES, *index.SWEPT])
-    assert len(json.loads((tmp_path / "rows.json").read_text())) == (14 + 7 if quick else 2 * 14 + 3 * 7)
-    assert (tmp_path / "rows.png").stat().st_size > 10_000
+    assert len(json.loads((tmp_path / "new" / "rows.json").read_text())) == (14 + 7 if quick else 2 * 14 + 3 * 7)
+    assert (tmp_path / "new" / "rows.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
     assert ("MISSED  ULIM ScaNN exact faster than FAISS IVFFlat, V = 200,000, C = 1,000, popular: 1.200, at least 1.5"
             in printed)

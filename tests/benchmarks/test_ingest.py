@@ -137,5 +137,6 @@ def test_quick_is_the_shortest_log_of_parquet(tmp_path, monkeypatch):
         return row(case.method, case.workers, 1.0, 1.0) | case._asdict()
 
     monkeypatch.setattr(ingest, "measure", measure)
-    ingest.main(["--json", str(tmp_path / "rows.json"), "--quick"])
+    ingest.main(["--json", str(tmp_path / "new" / "rows.json"), "--quick"])
+    assert len(json.loads((tmp_path / "new" / "rows.json").read_text())["rows"]) == 5
     assert {(case.format, case.events) for case in asked} == {("parquet", 1_000_000)} and len(asked) == 5

@@ -116,12 +116,14 @@ def test_quick_asks_ten_categories_and_the_two_towers(tmp_path, monkeypatch):
         return [one | {"items": servable.items} for one in ROWS if one["scenario"] == name and one["items"] == 100]
 
     monkeypatch.setattr(serving, "measure", measure)
-    file = tmp_path / "rows.json"
+    file = tmp_path / "new" / "rows.json"
+    serving.main(["--json", str(file), "--quick"])
     file.write_text("what an earlier run wrote")
     serving.main(["--json", str(file), "--quick"])
-    assert asked == [("ULIM, K = 10", 1_000_000, ()), ("two towers", 1_000_000, ())]
+    assert asked[:2] == asked[2:]
+    assert asked[:2] == [("ULIM, K = 10", 1_000_000, ()), ("two towers", 1_000_000, ())]
     assert {one["scenario"] for one in json.loads(file.read_text())} == {"ULIM, K = 10", "two towers"}
-    assert len(json.loads((tmp_path / "rows_runs.json").read_text())) == 2
+    assert len(json.loads((tmp_path / "new" / "rows_runs.json").read_text())) == 2
 
 
 @pytest.mark.e2e

@@ -127,11 +127,11 @@ def test_goals_compare_the_longest_history_and_the_largest_pool_with_the_least()
 def test_the_command_writes_its_rows_and_says_which_goals_are_missed(tmp_path, monkeypatch, capsys):
     left = iter([*ROWS, *ROWS[-1:] * 3])
     monkeypatch.setattr(training, "measure_alone", lambda *what: next(left))
-    training.main(["--json", str(tmp_path / "rows.json")])
-    assert json.loads((tmp_path / "rows.json").read_text()) == [*ROWS, *ROWS[-1:] * 3]
-    [run] = json.loads((tmp_path / "rows_runs.json").read_text())
+    training.main(["--json", str(tmp_path / "new" / "rows.json")])
+    assert json.loads((tmp_path / "new" / "rows.json").read_text()) == [*ROWS, *ROWS[-1:] * 3]
+    [run] = json.loads((tmp_path / "new" / "rows_runs.json").read_text())
     assert run["seed"] == 17 and run["versions"]["tensorflow"] == "2.16.2"
-    assert (tmp_path / "rows.png").stat().st_size > 10_000
+    assert (tmp_path / "new" / "rows.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
     assert "MISSED  ms_per_sample at L = 3,000 over L = 300: 1.50, at most 1.3" in printed
     assert "met     input_share at L = 300, V = 100: 0.05, at most 0.15" in printed
