@@ -275,11 +275,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         help=f"V = {SIZES[0][0]:,} and {SWEPT[0][0]:,} only, C = {SIZES[0][1]:,}")
     parser.add_argument("--json", type=Path, default=RESULTS, help="file to write the rows to")
     given = parser.parse_args(arguments)
-    given.json.parent.mkdir(parents=True, exist_ok=True)  # now, and not when all is measured
     if (given.items is None) != (given.categories is None):
         parser.error("--items and --categories go together")
     if given.quick and given.items is not None:
         parser.error("--quick has sizes of its own, without --items")
+    given.json.parent.mkdir(parents=True, exist_ok=True)  # now, and not when all is measured
 
     cost.use_one_core()
     if given.items is None:

@@ -57,6 +57,7 @@ def test_each_has_its_signatures_and_a_warm_up_of_each(folder, name):
     assert sorted(set(asked)) == sorted(SIGNATURES[name]) and len(asked) == 3 * len(SIGNATURES[name])
     ops = ops_of(graph.graph_def)
     assert bool([op for op in ops if ">" in op]) == (name == "ulim")
+    assert "BatchMatMulV2" in ops or name != "ulim_gpu", "the search of the blocked index"
 
 
 def plain(array: np.ndarray) -> list:
@@ -88,7 +89,8 @@ def test_the_others_answer_as_ulim_does_where_scann_cannot_be_imported(folder):
                     alias: tf.constant(values, answer.structured_input_signature[1][alias].dtype, shape)
                     for alias, (values, shape) in asked[signature].items()}).items()}
                 for signature, answer in loaded.signatures.items()}
-        assert not [name for name in sys.modules if name.split(".")[0] in ("ulim_tf", "serving", "scann_ops")]
+        assert not [name for name in sys.modules if name.split(".")[0] in (
+            "ulim_tf", "serving", "tfx_pipeline", "scann_ops")]
         print(json.dumps(answers))
     """)
     sent = {signature: {alias: (plain(values.numpy()), values.shape.as_list()) for alias, values in inputs.items()}
