@@ -34,6 +34,11 @@ _INDEX_METHODS = {
     "FAISS Flat, bitmap": "FAISS Flat with a bitmap",
     "TF masked matmul": "all scores, masked",
 }
+_INDEX_ASKED = {
+    "search 10": "10 categories, 256 users a call", "search 100": "100 categories, 64 users a call",
+    "one user": "10 categories, one user a call"}
+_INDEX_SIZES = ((200_000, 1_000), (1_000_000, 10_000))
+_VECTOR_BYTES = 256
 _CUTS = (20, 50, 100, 500)
 
 
@@ -86,6 +91,41 @@ def _index(rows: Sequence[Row]) -> Iterable[Cells]:
         yield [told, f"{row['us_per_user']:,.0f}", f"{row['ratio_to_faiss_ivfflat']:.2f} ×", f"{row['recall']:.4f}"]
 
 
+def _index_search(rows: Sequence[Row]) -> Iterable[Cells]:
+    of = {(row["table"], row["method"], row["items"], row["categories"], row["queries"]): row for row in rows}
+    columns = [(*size, queries) for size in _INDEX_SIZES for queries in ("popular", "uniform")]
+    yield ["asked", "method", *(f"V = {items:,}, C = {categories:,}, {queries}"
+                                for items, categories, queries in columns)]
+    for asked, told in _INDEX_ASKED.items():
+        for method in dict.fromkeys(row["method"] for row in rows if row["table"] == asked):
+            yield [told, method, *(_search(of.get((asked, method, *column))) for column in columns)]
+
+
+def _search(row: Row | None) -> str:
+    if row is None:
+        return "–"
+    recall = _share(row["recall"])
+    return (f"{row['us_per_user']:,.0f} ({row['ratio_to_faiss_ivfflat']:.2f} ×"
+            f"{'' if recall == '1.0000' else f', recall {recall}'})")
+
+
+def _index_pool(rows: Sequence[Row]) -> Iterable[Cells]:
+    of = {(row["items"], row["method"], row["queries"]): row for row in rows if row["table"] == "search_all"}
+    yield ["V", "method", "µs a query", "recall", "clustered: µs", "clustered: recall"]
+    for items, method in dict.fromkeys(key[:2] for key in of):
+        yield [f"{items:,}", method, *(cell for queries in ("normal", "clustered") for cell in (
+            f"{of[items, method, queries]['us_per_user']:,.0f}", _share(of[items, method, queries]["recall"])))]
+
+
+def _index_memory(rows: Sequence[Row]) -> Iterable[Cells]:
+    of = {(row["method"], row["items"], row["categories"]): row["resident_bytes_per_item"] for row in rows
+          if (row["table"], row["queries"]) == ("search 10", "popular")}
+    yield ["bytes an item", *(f"V = {items:,}" for items, _ in _INDEX_SIZES)]
+    for method in ("ULIM ScaNN exact", "ULIM ScaNN quantised", "ULIM blocked", "FAISS IVFFlat", "FAISS IVF-SQ8"):
+        held = [of[(method, *size)] for size in _INDEX_SIZES]
+        yield [method, *(f"{one:,.0f} ({one / _VECTOR_BYTES:.2f} ×)" for one in held)]
+
+
 def _ingest(rows: Sequence[Row]) -> Iterable[Cells]:
     yield ["log", "method", "workers", "events/s", "processor seconds", "peak of the largest process, MiB",
            "bytes an event"]
@@ -129,7 +169,9 @@ def _share(value: float) -> str:
 
 
 TABLES: Mapping[str, tuple[str, Callable[[Sequence[Row]], Iterable[Cells]]]] = {
-    "quality": ("quality", _quality), "index": ("index", _index), "ingest": ("ingest", _ingest),
+    "quality": ("quality", _quality), "index": ("index", _index),
+    "index_search": ("index", _index_search), "index_pool": ("index", _index_pool),
+    "index_memory": ("index", _index_memory), "ingest": ("ingest", _ingest),
     "training": ("training", _training), "serving": ("serving", _serving),
     "serving_load": ("serving", _serving_load)}
 

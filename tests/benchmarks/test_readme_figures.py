@@ -83,6 +83,61 @@ def test_search_times_are_those_of_index_json():
         check(row["recall"], measured["recall"])
 
 
+ASKED = {"10 categories, 256 users a call": ("search 10", 10), "100 categories, 64 users a call": ("search 100", 100),
+         "10 categories, one user a call": ("one user", 10)}
+
+
+def test_every_search_is_that_of_index_json():
+    """By how many were asked for: µs, and in brackets the ratio to IVFFlat and what recall is not 1."""
+    figures = {(row["table"], row["method"], row["items"], row["categories"], row["queries"]): row
+               for row in read("index") if row["table"] != "search_all"
+               and (row["items"], row["categories"]) in ((200_000, 1_000), (1_000_000, 10_000))}
+    checked = set()
+    for line in table(BENCHMARKS, "asked", "method"):
+        asked, pairs = ASKED[line.pop("asked")]
+        method = line.pop("method")
+        for head, cell in line.items():
+            items, categories, queries = re.fullmatch(r"V = ([\d,]+), C = ([\d,]+), (\w+)", head).groups()
+            key = (asked, method, *(int(size.replace(",", "")) for size in (items, categories)), queries)
+            if cell == "–":
+                assert key not in figures
+                continue
+            us, ratio, recall = re.fullmatch(r"([\d,]+) \((\d+\.\d\d ×)(?:, recall (\.\d{4}))?\)", cell).groups()
+            assert figures[key]["pairs"] == pairs
+            check(us, figures[key]["us_per_user"])
+            check(ratio, figures[key]["ratio_to_faiss_ivfflat"])
+            check(recall or "1.0000", figures[key]["recall"])
+            checked.add(key)
+    assert checked == set(figures)
+
+
+def test_whole_pool_times_are_those_of_index_json():
+    figures = {(f"{row['items']:,}", row["method"], row["queries"]): row for row in read("index")
+               if row["table"] == "search_all"}
+    rows = table(BENCHMARKS, "µs a query", "clustered: µs")
+    assert 2 * len(rows) == len(figures)
+    for row in rows:
+        for queries, us, recall in (("normal", "µs a query", "recall"),
+                                    ("clustered", "clustered: µs", "clustered: recall")):
+            measured = figures[row["V"], row["method"], queries]
+            check(row[us], measured["us_per_user"])
+            check(row[recall], measured["recall"])
+
+
+def test_memory_of_indices_is_that_of_index_json():
+    figures = {(row["method"], f"V = {row['items']:,}"): row["resident_bytes_per_item"] for row in read("index")
+               if (row["table"], row["queries"]) == ("search 10", "popular")
+               and (row["items"], row["categories"]) in ((200_000, 1_000), (1_000_000, 10_000))}
+    rows = table(BENCHMARKS, "bytes an item", "V = 1,000,000")
+    assert len(rows) == 5
+    for row in rows:
+        method = row.pop("bytes an item")
+        for head, cell in row.items():
+            held, times = re.fullmatch(r"([\d,]+) \((\d+\.\d\d ×)\)", cell).groups()
+            check(held, figures[method, head])
+            check(times, figures[method, head] / 256)
+
+
 def test_step_costs_are_those_of_training_json():
     figures = {(row["model"], f"{row['history']:,}", f"{row['items']:,}"): row for row in read("training")}
     rows = table(BENCHMARKS, "L", "V", "ms a step")
