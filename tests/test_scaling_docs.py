@@ -9,7 +9,6 @@ from unittest import mock
 import kfp
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from google.cloud import aiplatform
 
 from tfx_pipeline import beam_arguments, run_kubeflow, run_local
 from tfx_pipeline.config import PipelineConfig
@@ -75,6 +74,8 @@ def test_the_settings_are_ours(tmp_path):
 
 
 def test_the_clients_take_what_is_submitted(monkeypatch):
+    from google.cloud import aiplatform  # takes ten seconds, which other test processes need not wait for
+
     for owner, name in ((aiplatform, "init"), (aiplatform, "PipelineJob"), (kfp, "Client")):
         monkeypatch.setattr(owner, name, mock.create_autospec(getattr(owner, name)))
     for block in blocks("python"):
