@@ -66,6 +66,7 @@ class StoredUsers:
         self.row_splits = tf.cast(stored[features.CATEGORY].row_splits, tf.int64)  # [U + 1]
         self.category = stored[features.CATEGORY].flat_values  # one a row
         self._most = tf.size(item, tf.int64) + 1
+        self._row = row
         self._row_and_rank = row * self._most + rank  # ascending
         at = (tf.gather(self.splits, tf.boolean_mask(user, known)) + rank)[:, None]
         self._by_time = tf.scatter_nd(at, tf.range(tf.size(item, tf.int64)), tf.shape(item, tf.int64))
@@ -156,6 +157,7 @@ class StoredUsers:
             **({} if self.profile is None else {history.PROFILE: tf.gather(self.profile, user)}),
             **self._types(history.SHORT_TYPE, place, real),
             history.SHORT_ITEM: tf.where(real, tf.gather(self.item, place), 0),
+            history.SHORT_CATEGORY: tf.where(real, tf.gather(self.category, tf.gather(self._row, place)), 0),
             history.SHORT_AGE: history.age(tf.gather(self.timestamp, place), now, real),
             history.SHORT_LENGTH: length,
             history.CATEGORY: tf.where(found, tf.gather(self.category, row), features.UNKNOWN),

@@ -3,6 +3,7 @@
 `ulim_tf/data.py` cuts the same tensors out of stored users; a test holds the two together. They are, per moment:
 
     short_item       int64 [B, S]   newest events of any category, oldest first
+    short_category   int64 [B, S]   that each stands in, which the number of a bucket does not say
     short_age        int64 [B, S]   seconds before the moment
     short_type       int64 [B, S]   if events have types
     short_length     int64 [B]      how many of S are real
@@ -36,6 +37,7 @@ from ulim_tf.config import HistoryConfig
 from ulim_tf.features import UNKNOWN
 
 SHORT_ITEM = "short_item"
+SHORT_CATEGORY = "short_category"
 SHORT_AGE = "short_age"
 SHORT_TYPE = "short_type"
 SHORT_LENGTH = "short_length"
@@ -141,13 +143,14 @@ def describe(events: Events, rows: CategoryRows, config: HistoryConfig) -> dict[
     short_length = tf.minimum(events.length, config.short)
     steps = tf.range(config.short, dtype=tf.int64)[None, :]
     real = steps < short_length[:, None]
-    item, timestamp, _, *types = _split(_take(events.columns, (events.length - short_length)[:, None] + steps, real))
+    item, timestamp, own, *types = _split(_take(events.columns, (events.length - short_length)[:, None] + steps, real))
     category, start, end = (values[:, :-1] for values in (rows.category, rows.start, rows.end))
     found = end > start
     newest, oldest = (_take(rows.columns, position, found)[:, :, _TIMESTAMP] for position in (end - 1, start))
     return {
         **dict(zip([SHORT_TYPE], types)),
         SHORT_ITEM: item,
+        SHORT_CATEGORY: own,
         SHORT_AGE: age(timestamp, events.now, real),
         SHORT_LENGTH: short_length,
         CATEGORY: tf.where(found, category, UNKNOWN),

@@ -91,8 +91,8 @@ class UlimModel(MomentModel):
         if self.built:
             return
         row = {name: tf.ones([1, 1], tf.int64) for name in (
-            history.SHORT_ITEM, history.SHORT_AGE, history.CATEGORY, history.CATEGORY_COUNT, history.CATEGORY_AGE,
-            history.CATEGORY_SPAN, history.SUBSEQUENCE_LENGTH)}
+            history.SHORT_ITEM, history.SHORT_CATEGORY, history.SHORT_AGE, history.CATEGORY, history.CATEGORY_COUNT,
+            history.CATEGORY_AGE, history.CATEGORY_SPAN, history.SUBSEQUENCE_LENGTH)}
         names = [history.SUBSEQUENCE_ITEM, history.SUBSEQUENCE_AGE]
         if self.settings.features.event_types:
             row[history.SHORT_TYPE] = row[history.SHORT_ITEM]
@@ -233,8 +233,8 @@ class UlimModel(MomentModel):
     @scopes.part(scopes.ENCODER)
     def short_interest(self, moments: dict[str, tf.Tensor]) -> tf.Tensor:
         """q, what the newest behaviours say, and the user's profile: [B, D]."""
-        behaviour = self.embedding(moments[history.SHORT_ITEM], moments[history.SHORT_AGE],
-                                   moments.get(history.SHORT_TYPE))
+        behaviour = self.embedding(moments[history.SHORT_ITEM], moments[history.SHORT_CATEGORY],
+                                   moments[history.SHORT_AGE], moments.get(history.SHORT_TYPE))
         short = self.short_term(behaviour, moments[history.SHORT_LENGTH])
         return short + self.user_profile(moments[history.PROFILE]) if self.user_profile else short
 
@@ -269,7 +269,8 @@ class UlimModel(MomentModel):
         event_type = subsequences.get(history.SUBSEQUENCE_TYPE)
         item, age, event_type = (None if values is None else tf.gather(tf.reshape(values, [-1]), real)
                                  for values in (item, age, event_type))
-        category, behaviour = self.embedding.category(category), self.embedding(item, age, event_type)
+        behaviour = self.embedding(item, tf.gather(tf.reshape(category, [-1]), owner), age, event_type)
+        category = self.embedding.category(category)
         short = tf.broadcast_to(short[:, None, :], tf.shape(category))
         query = short
         if self.settings.model.long_term_query == "subsequence":

@@ -41,6 +41,7 @@ def interests(model: UlimModel, events: Sequence[oracles.Event], now: int,
     counts, ages, spans = zip(*read["categories"].values(), (0, 0, 0))
     moments = {
         history.SHORT_ITEM: row([item for item, _ in read["short"]]),
+        history.SHORT_CATEGORY: row([item_category[item] for item, _ in read["short"]]),
         history.SHORT_AGE: row([age for _, age in read["short"]]),
         history.SHORT_LENGTH: tf.constant([len(read["short"])], tf.int64),
         history.CATEGORY: row(categories), history.CATEGORY_COUNT: tf.constant([counts], tf.int64),

@@ -83,8 +83,15 @@ def from_store(users: StoredUsers, user: int, rank: int, now: int, wanted: list[
     place = [tf.constant([value], tf.int64) for value in (user, rank, now)]
     tensors = {**users.describe(*place, config),
                **users.subsequences(*place, tf.constant([wanted], tf.int64), config)}
-    assert history.SHORT_TYPE in tensors and history.SUBSEQUENCE_TYPE in tensors
+    assert_whole(tensors)
     return read_moment(tensors, wanted, now)
+
+
+def assert_whole(tensors: dict[str, tf.Tensor]) -> None:
+    """Types are there, and each of the newest events has its category, whatever its number."""
+    assert history.SHORT_TYPE in tensors and history.SUBSEQUENCE_TYPE in tensors
+    item, category = (tensors[name].numpy().tolist() for name in (history.SHORT_ITEM, history.SHORT_CATEGORY))
+    assert category == of_items(item[0]).numpy().tolist()
 
 
 def of_items(item: list[int]) -> tf.Tensor:
@@ -109,7 +116,7 @@ def from_request(events: list[oracles.Event], now: int, wanted: list[int], confi
     rows = history.group_by_category(ordered)
     tensors = {**history.describe(ordered, rows, config),
                **history.subsequences(ordered, rows, tf.constant([wanted], tf.int64), config)}
-    assert history.SHORT_TYPE in tensors and history.SUBSEQUENCE_TYPE in tensors
+    assert_whole(tensors)
     return read_moment(tensors, wanted, now)
 
 
@@ -213,6 +220,7 @@ def test_an_event_of_no_category_is_among_the_newest_events_and_in_no_subsequenc
         "short": [(9, 30), (8, 20), (1, 10)], "categories": {1: (2, 10, 30)},
         "subsequences": [[(2, 40), (1, 10)], [], []]}
     assert tensors[history.CATEGORY].numpy().tolist() == [[1]]
+    assert tensors[history.SHORT_CATEGORY].numpy().tolist() == [[0, 0, 1]]
 
 
 def test_events_of_subsequences_are_told_by_their_places_in_what_was_asked():

@@ -21,13 +21,12 @@ def rng() -> np.random.Generator:
 def test_a_behaviour_is_the_sum_of_its_parts():
     layer = BehaviourEmbedding(items=3, categories=2, width=4)
     layer.build(None)
-    layer.item_category.assign([0, 2, 1, 2])
     item, category, recency = (table.numpy() for table in (
         layer.item_table, layer.category_table, layer.recency_table))
     hour = 3600
     # Octaves of (1 + hours): 59 minutes 0, 1 hour 1, 2 hours 1, 3 hours 2, 1000 years the last.
     for age, bucket in ((0, 0), (hour - 60, 0), (hour + 60, 1), (2 * hour, 1), (3 * hour + 60, 2), (10**10 * 3, 19)):
-        got = layer(tf.constant([3], tf.int64), tf.constant([age], tf.int64))
+        got = layer(*(tf.constant([value], tf.int64) for value in (3, 2, age)))
         np.testing.assert_allclose(got[0], item[3] + category[2] + recency[bucket], rtol=1e-5, err_msg=str(age))
 
 

@@ -285,6 +285,30 @@ def test_buckets_have_rows_of_no_category_and_keep_them_in_another_catalogue():
     np.testing.assert_array_equal(other.embedding.bias_table, np.concatenate([bias[:ITEMS + 1], least, bias[-3:]]))
 
 
+def test_an_event_of_a_bucket_is_read_in_the_category_it_stands_in():
+    """As one of an item with the same row; the number of the bucket says no category."""
+    model = UlimModel(dataclasses.replace(CONFIG, vocabulary=settings.VocabularyConfig(2, 3)), ITEMS, CATEGORIES)
+    model.set_catalog(ITEM_CATEGORY)
+    item, bucket, category = 5, ITEMS + 2, int(ITEM_CATEGORY[5])
+    rows = model.embedding.item_table.numpy()
+    rows[bucket] = rows[item]
+    model.set_item_vectors(rows)
+
+    def read(number: int, category: int) -> tuple[np.ndarray, np.ndarray]:
+        one = {name: tf.constant([[value]], tf.int64) for name, value in (
+            (history.SHORT_ITEM, number), (history.SHORT_CATEGORY, category), (history.SHORT_AGE, 7))}
+        short = model.short_interest({**one, history.SHORT_LENGTH: tf.constant([1], tf.int64)})
+        long = model.long_interests(short, tf.constant([[category]], tf.int64), {
+            history.SUBSEQUENCE_ITEM: tf.constant([[[number]]], tf.int64),
+            history.SUBSEQUENCE_AGE: tf.constant([[[7]]], tf.int64),
+            history.SUBSEQUENCE_LENGTH: tf.constant([[1]], tf.int64)})
+        return short.numpy(), long.vector.numpy()
+
+    for one, other, elsewhere in zip(read(item, category), read(bucket, category), read(bucket, category % 4 + 1)):
+        np.testing.assert_array_equal(other, one)
+        assert np.abs(elsewhere - one).max() > 1e-4
+
+
 def test_exact_scores_leave_out_what_is_copied_from_a_bucket():
     model = UlimModel(dataclasses.replace(CONFIG, vocabulary=settings.VocabularyConfig(2, 3)), ITEMS, CATEGORIES)
     model.set_catalog(ITEM_CATEGORY)

@@ -89,7 +89,9 @@ def test_a_permuted_vocabulary_gives_the_same_answers():
     def answers(shop: Shop) -> dict[str, np.ndarray]:
         items, categories = [[shop.row("item", one) for one in ("i5", "i1", "i2")]], [
             [shop.row("category", one) for one in ("ca", "cb")]]
-        moments = {history.SHORT_ITEM: items, history.SHORT_AGE: [[10**6, 9, 3]], history.SHORT_LENGTH: [3],
+        moments = {history.SHORT_ITEM: items,
+                   history.SHORT_CATEGORY: [[int(shop.model.embedding.item_category[item]) for item in items[0]]],
+                   history.SHORT_AGE: [[10**6, 9, 3]], history.SHORT_LENGTH: [3],
                    history.CATEGORY: categories, history.CATEGORY_COUNT: [[1, 2]], history.CATEGORY_AGE: [[9, 3]],
                    history.CATEGORY_SPAN: [[0, 10**6]], history.PROFILE: [[shop.row("profile", "p2")]]}
         moments = {name: tf.constant(values, tf.int64) for name, values in moments.items()}

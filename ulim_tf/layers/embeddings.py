@@ -22,7 +22,7 @@ class BehaviourEmbedding(keras.layers.Layer):
         tokens: P, most tokens an item has.
         event_types: known types of events; 0 where types are not told apart.
         fixed: whether items keep the rows they are given; their content is learned all the same.
-        buckets: rows V + 1.. that all other items share: of no category and without content.
+        buckets: rows V + 1.. that all other items share, of any category and without content.
     """
 
     def __init__(self, items: int, categories: int, width: int, content: int = 0, tokens: int = 0,
@@ -55,7 +55,8 @@ class BehaviourEmbedding(keras.layers.Layer):
 
     def candidate(self, item: tf.Tensor) -> tf.Tensor:
         """What a whole-pool interest is scored against: int64 [...] -> float32 [..., D + 1], the item's bias last."""
-        return tf.concat([self._behaviour(item), self._bias(item)], axis=-1)
+        vector = self._item(item) + self.category(tf.gather(self.item_category, item))
+        return tf.concat([vector, self._bias(item)], axis=-1)
 
     def candidate_elsewhere(self, item: tf.Tensor, bias: tf.Tensor, category: tf.Tensor,
                             content: tf.Tensor | None) -> tf.Tensor:
@@ -76,9 +77,6 @@ class BehaviourEmbedding(keras.layers.Layer):
     def in_category(self, item: tf.Tensor) -> tf.Tensor:
         """Candidates without the part that all items of a category share: int64 [...] -> float32 [..., D + 1]."""
         return tf.concat([self._item(item), self._bias(item)], axis=-1)
-
-    def _behaviour(self, item: tf.Tensor) -> tf.Tensor:
-        return self._item(item) + self.category(tf.gather(self.item_category, item))
 
     def _item(self, item: tf.Tensor) -> tf.Tensor:
         row = tf.gather(self.item_table, item)
@@ -105,9 +103,10 @@ class BehaviourEmbedding(keras.layers.Layer):
         """What its age alone adds to a behaviour's attention: int64 [...] -> float32 [...]."""
         return tf.gather(self.recency_bias_table, _recency_bucket(age))
 
-    def call(self, item: tf.Tensor, age: tf.Tensor, event_type: tf.Tensor | None = None) -> tf.Tensor:
-        """Behaviours: items int64 [...], their ages int64 [...] and types int64 [...] -> float32 [..., D]."""
-        behaviour = self._behaviour(item) + self.recency(age)
+    def call(self, item: tf.Tensor, category: tf.Tensor, age: tf.Tensor,
+             event_type: tf.Tensor | None = None) -> tf.Tensor:
+        """Behaviours: int64 [...] each -> float32 [..., D]. The category is the event's; that of a bucket says none."""
+        behaviour = self._item(item) + self.category(category) + self.recency(age)
         return behaviour if event_type is None else behaviour + tf.gather(self.type_table, event_type)
 
 
