@@ -1,6 +1,10 @@
 """Selects Keras 2 before any test module imports TensorFlow, silences the start-up notes, as the commands do, and says
 how several processes share the tests."""
 
+import os  # isort: skip
+
+# One test process a core; more threads in each only get in each other's way.
+os.environ |= {"TF_NUM_INTEROP_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"}
 import ulim_tf.quiet  # noqa: F401  isort: skip
 
 from typing import Any

@@ -11,6 +11,7 @@ from tests.tfx_pipeline import trainer_inputs
 from tests.tfx_pipeline.training_programs import config, write_inputs
 from tests.ulim_tf.examples import item_categories
 from tests.ulim_tf.keras_programs import CONFIG
+from tests.ulim_tf.untraced import untraced
 from tfx_pipeline import trained, trainer
 from tfx_pipeline.training import base_model
 from tfx_pipeline.training.loop import TrainingLoop
@@ -88,7 +89,7 @@ def train(tmp_path, monkeypatch):
         sections = config(**{"steps": 1, "validation_users": 0, "recent_days": 2, **training})
         args = trainer_inputs.fn_args(inputs, tmp_path / name, 1, sections, 1)
         args.base_model = base
-        with trainer_inputs.untraced():
+        with untraced():
             trainer.run_fn(args)
         file = tmp_path / name / "model" / "1" / "model.keras"
         trained.write(str(tmp_path / name / "artifact" / "Format-Serving"), str(file), {

@@ -14,7 +14,8 @@ from tfx.types import standard_artifacts
 
 from tests.serving.servables import only
 from tests.serving.test_signatures import request
-from tests.tfx_pipeline import trainer_inputs, transform_runs
+from tests.tfx_pipeline import transform_runs
+from tests.ulim_tf.untraced import untraced
 from tfx_pipeline import trainer
 from tfx_pipeline.components.index_builder import executor, index_facts
 
@@ -48,7 +49,7 @@ def run(tmp_path_factory):
                                               **CONFIG["vocabulary"])
     transform_runs.write(folder / "train" / "users.gz", transformed[:-1])
     transform_runs.write(folder / "catalog" / "items.gz", transformed[-1:])
-    with trainer_inputs.untraced():
+    with untraced():
         trainer.run_fn(FnArgs(
             custom_config=CONFIG, train_files=[str(folder / "train" / "*"), str(folder / "catalog" / "*")],
             train_steps=4, transform_output=str(folder / "transform"), model_run_dir=str(folder / "model_run"),

@@ -9,6 +9,7 @@ import tf_keras as keras
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from tests.tfx_pipeline import trainer_inputs, transform_runs
+from tests.ulim_tf.untraced import untraced
 from tfx_pipeline import trainer
 from ulim_tf import co_purchase
 from ulim_tf.model import UlimModel
@@ -70,7 +71,7 @@ def test_items_stay_where_co_purchases_put_them(trained):
 
 def test_item_vectors_may_be_learned(fn_args):
     fn_args.custom_config = {**CONFIG, "model": {**CONFIG["model"], "item_vectors": "learned"}}
-    with trainer_inputs.untraced():
+    with untraced():
         trainer.run_fn(fn_args)
     table = saved(fn_args).embedding.item_table
     assert np.abs(table).max() < 0.06  # where chance put them and three steps moved them
@@ -78,7 +79,7 @@ def test_item_vectors_may_be_learned(fn_args):
 
 def test_the_content_of_items_is_trained_and_saved(fn_args):
     fn_args.custom_config = {**CONFIG, "features": {"item_content": ["brand", "size"]}}
-    with trainer_inputs.untraced():
+    with untraced():
         trainer.run_fn(fn_args)
     model = saved(fn_args)
     assert model.content == 3
@@ -97,7 +98,7 @@ def test_a_threshold_that_no_item_reaches_stops_the_run(fn_args, tmp_path):
 
 def test_a_loss_that_is_not_a_number_stops_the_run(fn_args, tmp_path):
     fn_args.custom_config = {**CONFIG, "loss": {"alpha": 3e38, "beta": 3e38}}
-    with trainer_inputs.untraced(), pytest.raises(
+    with untraced(), pytest.raises(
             RuntimeError, match=r"not a number any more, at step 1. Lower training.learning_rate \(0.001\)"):
         trainer.run_fn(fn_args)
     assert not (tmp_path / "Trainer" / "model").exists()

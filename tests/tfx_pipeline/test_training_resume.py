@@ -16,6 +16,7 @@ import tf_keras as keras
 
 from tests.tfx_pipeline import trainer_inputs, training_programs
 from tests.tfx_pipeline.training_programs import EXECUTION, config, write_inputs
+from tests.ulim_tf.untraced import untraced
 from tfx_pipeline import trainer
 from tfx_pipeline.training import checkpoints
 
@@ -95,7 +96,7 @@ def interrupted_once(tmp_path_factory):
     """Inputs, the folder of a Trainer that was interrupted after steps 1 and 2 of 4, and a copy of both."""
     folder = tmp_path_factory.mktemp("interrupted")
     inputs, step = write_inputs(folder / "run" / "inputs"), folder / "run" / "Trainer"
-    with pytest.MonkeyPatch.context() as patch, trainer_inputs.untraced():
+    with pytest.MonkeyPatch.context() as patch, untraced():
         trainer_inputs.number_by(patch.setattr)
         stop_after(2, patch)
         with pytest.raises(KeyboardInterrupt):
@@ -109,7 +110,7 @@ def interrupted(interrupted_once):
     inputs, step, copy = interrupted_once
     shutil.rmtree(step.parent)
     shutil.copytree(copy, step.parent)
-    with trainer_inputs.untraced():
+    with untraced():
         yield inputs, step
 
 

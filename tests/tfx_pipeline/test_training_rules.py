@@ -10,6 +10,7 @@ import tf_keras as keras
 
 from tests.tfx_pipeline import trainer_inputs
 from tests.tfx_pipeline.training_programs import config, write_inputs
+from tests.ulim_tf.untraced import untraced
 from tfx_pipeline import trainer
 from tfx_pipeline.training.loop import TrainingLoop
 from tfx_pipeline.training.users import TrainingUsers
@@ -32,7 +33,7 @@ def vocabularies():
 
 
 def run(inputs: trainer_inputs.Inputs, step: Path, **training: Any) -> None:
-    with trainer_inputs.untraced():
+    with untraced():
         trainer.run_fn(trainer_inputs.fn_args(inputs, step, 1, config(**training), training["steps"]))
 
 

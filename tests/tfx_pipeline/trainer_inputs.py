@@ -1,8 +1,6 @@
 """What TFX gives to the Trainer's run_fn, made by hand: transformed examples and vocabularies."""
 
-import contextlib
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,15 +70,3 @@ def fn_args(inputs: Inputs, step: Path, execution: int, config: Mapping[str, Any
         custom_config=config, train_files=[str(inputs.train / "*"), str(inputs.catalog / "*")], train_steps=steps,
         transform_output=str(inputs.vocabularies), model_run_dir=str(step / "model_run" / str(execution)),
         serving_model_dir=str(step / "model" / str(execution)))
-
-
-@contextlib.contextmanager
-def untraced() -> Iterator[None]:
-    """Here the steps of a training are run without tracing them, which takes longer than a few small steps."""
-    tf.config.run_functions_eagerly(True)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*this option does not apply to tf.data functions")
-            yield
-    finally:
-        tf.config.run_functions_eagerly(False)
