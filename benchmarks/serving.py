@@ -2,16 +2,19 @@
 
     python -m benchmarks.serving --json serving.json                    every scenario, on 2 cores
     python -m benchmarks.serving --json serving.json --scenario NAME    one of them; the file keeps the others' rows
-    python -m benchmarks.serving --json serving.json --quick            two of them: K = 10 and the two towers
+    python -m benchmarks.serving --json serving.json --quick            K = 10 and the two towers, alone and in turns
 
 Servables are made once and kept in .bench/serving (`benchmarks/served/servables.py`). Every scenario's graph and server
 are measured in fresh processes. "graph" calls a session, as the embedded server loads it, with arrays; one call after
 the other. "grpc" asks the embedded server with the stock stub and ready-made requests; clients are threads of one other
 process, each of which asks again as soon as it has its answer, and what that process takes of the same cores counts.
-What made a scenario's rows (machine, versions, seed) is written to NAME_runs.json beside NAME.json. Fields of a row:
+"in_turns" calls several servables' graphs one after the other, again and again, in one process, so that a slow spell of
+the machine is in all of their times: ratios are made of these. What made a scenario's rows (machine, versions, seed) is
+written to NAME_runs.json beside NAME.json. Fields of a row:
 
     scenario                  ULIM with K searched categories, or TFRS's two towers with its ScaNN layer, which read the
-                              newest 100 events; "batched": the server merges requests (--enable_batching)
+                              newest 100 events; "batched": the server merges requests (--enable_batching);
+                              "in turns": with others, as above
     path                      graph or grpc
     items, history            V, L
     batch, clients            users of a request, requests at once
@@ -80,6 +83,8 @@ SCENARIOS = {
     "real_two_towers": (TWO_TOWERS, Servable(**REAL, searched=0), ()),
 }
 QUICK = ("ulim_10", "two_towers")
+IN_TURNS = "in_turns"
+_TURNS = ("ulim_10", "ulim_100", "two_towers")  # that goals compare
 
 _PACKAGES = ("tensorflow", "tf-keras", "scann", "tensorflow-serving-api", "grpcio", "numpy")
 
@@ -138,6 +143,32 @@ def _in_graph(directory: str, asked: Mapping[tuple[int, int], Sequence[Sequence[
     return list(rows.values())
 
 
+def measure_in_turns(scenarios: Sequence[str], cache: Path, calls: int = _CALLS) -> list[Row]:
+    """The rows of one user's calls of several scenarios' servables, of one pool, in turns.
+
+    Args:
+        scenarios: names in `SCENARIOS`.
+        cache: folder of all servables.
+        calls: of each that are timed.
+    """
+    log = servables.event_log(SCENARIOS[scenarios[0]][1])
+    shapes, asked = [], []
+    for name, servable, _ in map(SCENARIOS.__getitem__, scenarios):
+        directory = str(_alone(servables.ready, servable, cache) / "1")
+        for length in HISTORIES if servable.searched else (EVENTS,):
+            shapes.append({"scenario": _in_turns(name), "items": log.items, "path": "graph", "history": length,
+                           "batch": 1, "clients": 1})
+            asked.append((directory, [requests.arrays(requests.histories(log, 1, length, seed))
+                                      for seed in range(_DIFFERENT)]))
+    timings = _alone(in_graph.time_in_turns, asked, calls)
+    return [{**shape, **_figures(timing.ms, sum(timing.ms) / 1000), "peak_mib": timing.peak_mib}
+            for shape, timing in zip(shapes, timings)]
+
+
+def _in_turns(scenario: str) -> str:
+    return f"{scenario}, in turns"
+
+
 def _figures(ms: Sequence[float], seconds: float) -> Row:
     p50, p95, p99 = np.percentile(ms, [50, 95, 99]).tolist()
     return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "calls": len(ms), "requests_per_s": len(ms) / seconds}
@@ -150,7 +181,7 @@ def _alone(work: Callable[..., Result], *given: Any) -> Result:
 
 
 def goals(rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
-    """What is asked of the pool with most items, where it was measured.
+    """What is asked of the pool with most items, where it was measured; ratios of what was measured in turns.
 
     Returns:
         the goal, the measured value, "at least" or "at most", and the bound.
@@ -163,12 +194,10 @@ def goals(rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
         return of.get((scenario, "graph", history, 1, 1))
 
     judged = []
-    ten, hundred = graph(_ulim(10), _SHORT), graph(_ulim(100), _SHORT)
+    ten = graph(_ulim(10), _SHORT)
     if ten:
         judged += [("p50 in the graph, ms", ten["p50_ms"], "at most", MOST_P50_MS),
-                   ("p99 in the graph, ms", ten["p99_ms"], "at most", MOST_P99_MS),
-                   (f"p50 of {_LONG:,} events over {_SHORT:,}", graph(_ulim(10), _LONG)["p50_ms"] / ten["p50_ms"],
-                    "at most", MOST_LONG_TO_SHORT)]
+                   ("p99 in the graph, ms", ten["p99_ms"], "at most", MOST_P99_MS)]
         alone = of[_ulim(10), "grpc", _SHORT, 1, 1]
         judged += [("p50 that gRPC adds, ms", alone["p50_ms"] - ten["p50_ms"], "at most", MOST_GRPC_MS),
                    ("seconds to AVAILABLE", alone["start_s"], "at most", MOST_START_S)]
@@ -177,11 +206,13 @@ def goals(rows: Sequence[Row]) -> list[tuple[str, float, str, float]]:
         within = [row["requests_per_s"] for row in batched if row["p99_ms"] <= MOST_LOADED_P99_MS]
         judged.append((f"requests a second, batched, at p99 <= {MOST_LOADED_P99_MS:g} ms", max(within, default=0.0),
                        "at least", LEAST_PER_S))
-    if ten and hundred:
-        judged.append(("p50 of K = 100 over K = 10", hundred["p50_ms"] / ten["p50_ms"], "at most", MOST_100_TO_10))
-    two_towers = graph(TWO_TOWERS, EVENTS)
-    if ten and two_towers:
-        judged.append(("p50 over two towers'", ten["p50_ms"] / two_towers["p50_ms"], "at most", MOST_TO_TWO_TOWERS))
+    ten = graph(_in_turns(_ulim(10)), _SHORT)
+    for told, one, other, most in (
+            (f"p50 of {_LONG:,} events over {_SHORT:,}", graph(_in_turns(_ulim(10)), _LONG), ten, MOST_LONG_TO_SHORT),
+            ("p50 of K = 100 over K = 10", graph(_in_turns(_ulim(100)), _SHORT), ten, MOST_100_TO_10),
+            ("p50 over two towers'", ten, graph(_in_turns(TWO_TOWERS), EVENTS), MOST_TO_TWO_TOWERS)):
+        if one and other:
+            judged.append((told, one["p50_ms"] / other["p50_ms"], "at most", most))
     return judged
 
 
@@ -189,16 +220,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True, help="file to write the rows to")
     wanted = parser.add_mutually_exclusive_group()
-    wanted.add_argument("--scenario", choices=SCENARIOS, help="one scenario; all by default")
-    wanted.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK)} only")
+    wanted.add_argument("--scenario", choices=[*SCENARIOS, IN_TURNS], help="one scenario; all by default")
+    wanted.add_argument("--quick", action="store_true", help=f"{' and '.join(QUICK)} only, also in turns")
     given = parser.parse_args(arguments)
     given.json.parent.mkdir(parents=True, exist_ok=True)  # now, and not when all is measured
 
     rows: list[Row] = machine.read(given.json) if given.scenario else []
-    scenarios = [given.scenario] if given.scenario else QUICK if given.quick else SCENARIOS
-    for name, servable, flags in (SCENARIOS[scenario] for scenario in scenarios):
-        measured = measure(name, servable, flags, CACHE)
-        again = {(name, measured[0]["items"])}
+    scenarios = [given.scenario] if given.scenario else [*(QUICK if given.quick else SCENARIOS), IN_TURNS]
+    for scenario in scenarios:
+        if scenario == IN_TURNS:
+            measured = measure_in_turns([one for one in _TURNS if one in scenarios] or _TURNS, CACHE)
+        else:
+            measured = measure(*SCENARIOS[scenario], CACHE)
+        again = {(row["scenario"], row["items"]) for row in measured}
         rows = [row for row in rows if (row["scenario"], row["items"]) not in again] + measured
         for row in measured:
             print("  ".join(f"{field} {value:,.4g}" if isinstance(value, float) else f"{field} {value}"
@@ -207,8 +241,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print("    " + "  ".join(f"{part} {value:.2f}" for part, value in row["parts_ms"].items()), flush=True)
         given.json.write_text(json.dumps(rows, indent=1) + "\n")
         machine.write_run(given.json, machine.made_by(_PACKAGES, servables.SEED),
-                          {"scenario": name, "items": measured[0]["items"]})
-    plot.draw(rows, given.json.with_suffix(".png"))
+                          {"scenario": "in turns" if scenario == IN_TURNS else measured[0]["scenario"],
+                           "items": measured[0]["items"]})
+    drawn = {name for name, *_ in SCENARIOS.values()}
+    plot.draw([row for row in rows if row["scenario"] in drawn], given.json.with_suffix(".png"))
     print()
     for goal, value, side, bound in goals(rows):
         met = value >= bound if side == "at least" else value <= bound

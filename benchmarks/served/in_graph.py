@@ -38,11 +38,37 @@ def time_calls(directory: str, asked: Sequence[Sequence[Mapping[str, np.ndarray]
     for inputs in asked:
         ms: list[float] = []
         for number in range(_WARM_UP + calls):
-            start = time.perf_counter()
-            model.predict(contract.SIGNATURE_RECOMMEND, inputs[number % len(inputs)])
-            ms.append(1000 * (time.perf_counter() - start))
+            ms.append(_call(model, inputs[number % len(inputs)]))
             if len(ms) >= _WARM_UP + _LEAST_CALLS and sum(ms) > 1000 * seconds:
                 break
-        timings.append(Timing(ms[_WARM_UP:], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        timings.append(Timing(ms[_WARM_UP:], _peak_mib()))
     model.close()
     return timings
+
+
+def time_in_turns(asked: Sequence[tuple[str, Sequence[Mapping[str, np.ndarray]]]], calls: int) -> list[Timing]:
+    """Loads several servables and calls them in turns, one call after the other.
+
+    Args:
+        asked: for each timing, the folder that holds saved_model.pb, and the calls' inputs, taken in turn.
+        calls: that are timed, each.
+    """
+    models = {directory: LoadedModel(directory) for directory, _ in asked}
+    ms: list[list[float]] = [[] for _ in asked]
+    for number in range(_WARM_UP + calls):
+        for (directory, inputs), own in zip(asked, ms):
+            own.append(_call(models[directory], inputs[number % len(inputs)]))
+    for model in models.values():
+        model.close()
+    return [Timing(own[_WARM_UP:], _peak_mib()) for own in ms]
+
+
+def _call(model: LoadedModel, inputs: Mapping[str, np.ndarray]) -> float:
+    """Milliseconds."""
+    start = time.perf_counter()
+    model.predict(contract.SIGNATURE_RECOMMEND, inputs)
+    return 1000 * (time.perf_counter() - start)
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
