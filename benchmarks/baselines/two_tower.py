@@ -34,10 +34,15 @@ class TwoTower(SequenceModel):
 
     def compute_loss(self, moments: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Softmax of each target against the other targets of the batch, its mean (scalar)."""
+        target, interest, candidate = self._sides(moments)
+        return self.task(interest, candidate, candidate_ids=target, compute_metrics=False,
+                         candidate_sampling_probability=tf.gather(self.sampling_weight, target))
+
+    @tf.autograph.experimental.do_not_convert  # TFRS's task is to be converted, the towers need not be
+    def _sides(self, moments: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Targets int64 [n], and the interests and the targets' vectors [n, D]."""
         owner, target = real_targets(moments)
-        return self.task(
-            self.interest_in(moments, owner, target), self.candidates(target), candidate_ids=target,
-            candidate_sampling_probability=tf.gather(self.sampling_weight, target), compute_metrics=False)
+        return target, self.interest_in(moments, owner, target), self.candidates(target)
 
 
 def target_share(log: EventLog, targets: int) -> np.ndarray:
