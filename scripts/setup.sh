@@ -104,7 +104,8 @@ install_with_uv() {
   hand_over find-links UV_FIND_LINKS
   hand_over cert SSL_CERT_FILE
   [[ -t 2 ]] || uv+=(--quiet)
-  "${uv[@]}" --no-deps --requirement "$LOCK" --build-constraint "$LOCK"
+  # Where nothing may write bytecode later, every start of a command would compile thousands of modules anew.
+  "${uv[@]}" --compile-bytecode --no-deps --requirement "$LOCK" --build-constraint "$LOCK"
 }
 
 install_with_pip() { PIP_CONSTRAINT=$LOCK .venv/bin/python -m pip install --no-deps --requirement "$LOCK"; }
