@@ -40,6 +40,7 @@ PIPELINE = [
     "pyarrow==10.0.1",
     "jinja2>=3.1,<4",
     "plotly>=7.1,<8",
+    "isal>=1.8,<2",
 ]
 # All that serving.client needs, of any version: README.md tells how to install it without TensorFlow.
 CLIENT = ["grpcio>=1.65,<2", "protobuf>=3.20.3", "numpy>=1.24", "google-crc32c>=1.5,<2"]

@@ -14,14 +14,14 @@ from ulim_tf.sequences import Ids
 
 Columns = Mapping[str, Ids | np.ndarray]
 
-_QUICKLY_COMPRESSED = pa.ipc.IpcWriteOptions(compression="lz4")
+_COMPRESSED = pa.ipc.IpcWriteOptions(compression="zstd")
 
 
 def pack(columns: Columns) -> bytes:
     """Columns [E], of ids or int64, as bytes."""
     batch = batch_of(columns)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema, options=_QUICKLY_COMPRESSED) as stream:
+    with pa.ipc.new_stream(sink, batch.schema, options=_COMPRESSED) as stream:
         stream.write_batch(batch)
     return sink.getvalue().to_pybytes()
 

@@ -54,8 +54,8 @@ REQUIRED = {EVENTS: ("user_id", "item_id", "category_id", "timestamp"), CATALOG:
 OPTIONAL = {EVENTS: ("group_id", "event_type"), CATALOG: ("title",), USERS: ()}
 _DESCRIBING = {CATALOG: "features.item_content", USERS: "features.user_profile"}
 
-BATCH_ROWS = 65_536
-_CSV_BLOCK_BYTES = 1 << 22
+BATCH_ROWS = 1 << 18
+_CSV_BLOCK_BYTES = 1 << 24
 _PART_BYTES = 1 << 24
 _PART_ROWS = 1 << 18
 _YEAR_2100 = 4_102_444_800
