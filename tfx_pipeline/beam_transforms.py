@@ -389,7 +389,7 @@ def newest_events(parts: Iterable[tuple[Place, bytes]], cut: int, config: Ingest
     """The events of a shard, of each user at most `max_history` before the cut and as many from it on.
 
     Args:
-        parts: of `shard_by_user`, at least one, in any order. Memory holds them all as they are, some ten bytes an
+        parts: of `shard_by_user`, at least one, in any order. Memory holds them all as they are, some six bytes an
             event, but unpacked only what is kept of them.
         cut: unix seconds.
         config: gives max_history and seed.

@@ -67,7 +67,7 @@ def write_split(directory: str) -> beam.PTransform:
 
 
 class _QuicklyCompressed(tfrecordio._TFRecordSink):
-    """Gzip by ISA-L: Beam's own takes ten times as long to save a twentieth."""
+    """Gzip by ISA-L: a fifth of the time of zlib's quickest level, which takes a third of that of Beam's."""
 
     def open(self, temp_path: str) -> igzip.IGzipFile:
         return _OwningGzip(super().open(temp_path))

@@ -54,7 +54,7 @@ REQUIRED = {EVENTS: ("user_id", "item_id", "category_id", "timestamp"), CATALOG:
 OPTIONAL = {EVENTS: ("group_id", "event_type"), CATALOG: ("title",), USERS: ()}
 _DESCRIBING = {CATALOG: "features.item_content", USERS: "features.user_profile"}
 
-BATCH_ROWS = 1 << 18
+BATCH_ROWS = 1 << 18  # each piece of a batch brings its ids along, so that small ones take more bytes an event
 _CSV_BLOCK_BYTES = 1 << 24
 _PART_BYTES = 1 << 24
 _PART_ROWS = 1 << 18
