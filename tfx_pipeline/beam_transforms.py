@@ -170,7 +170,7 @@ class Ingest(beam.PTransform):
             features.SPLIT_TRAIN: train,
             features.SPLIT_EVAL: held_out,
             features.SPLIT_CATALOG: catalog | "CatalogExamples" >> beam.FlatMap(
-                _catalog_examples, self._features),
+                catalog_examples, self._features),
             REJECTED: rejected | "Rejected" >> beam.Flatten(),
             SUMMARY: (
                 [*counts, catalog_counts, user_counts]
@@ -347,7 +347,8 @@ def _several(ids: Ids) -> int:
     return int(np.count_nonzero(np.bincount(ids.code) > 1))
 
 
-def _catalog_examples(catalog: Catalog, features_config: FeaturesConfig) -> list[bytes]:
+def catalog_examples(catalog: Catalog, features_config: FeaturesConfig) -> list[bytes]:
+    """The split `catalog` as serialized tf.Examples, each of many items."""
     bounds = np.append(np.arange(0, len(catalog.item_id), _ITEMS_PER_EXAMPLE), len(catalog.item_id))
     tokens = [features.split_tokens(joined) for joined in catalog.content]
     length = np.array(list(map(len, tokens)), np.int64)

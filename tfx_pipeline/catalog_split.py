@@ -12,11 +12,12 @@ from ulim_tf import features
 
 
 class Item(NamedTuple):
-    """An item of the catalogue, as it was before Transform: its id, its category, and its title, which may be empty."""
+    """An item of the catalogue, as it was before Transform; title and content may be empty."""
 
     item_id: bytes
     category_id: bytes
     title: bytes
+    content: bytes  # its tokens, as `features.split_tokens` takes them apart
 
 
 def items(files: Sequence[str]) -> Iterator[Item]:
@@ -25,7 +26,11 @@ def items(files: Sequence[str]) -> Iterator[Item]:
         stored = tf.train.Example.FromString(record).features.feature
         columns = [stored[name].bytes_list.value for name in (
             features.CATALOG_ITEM, features.CATALOG_CATEGORY, features.CATALOG_TITLE)]
-        yield from itertools.starmap(Item, itertools.zip_longest(*columns, fillvalue=b""))  # titles may be none at all
+        tokens = iter(stored[features.CATALOG_CONTENT].bytes_list.value)
+        content = (features.BETWEEN_TOKENS.encode().join(itertools.islice(tokens, length))
+                   for length in stored[features.CATALOG_CONTENT_LENGTH].int64_list.value)
+        # Titles and content may be none at all.
+        yield from itertools.starmap(Item, itertools.zip_longest(*columns, content, fillvalue=b""))
 
 
 def item_categories(files: Sequence[str]) -> dict[bytes, bytes]:

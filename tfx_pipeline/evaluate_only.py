@@ -37,6 +37,8 @@ from ulim_tf import config as settings
 
 METRICS_FILE, LOG_FILE = "metrics.json", "evaluation.log"
 
+_NAME = "evaluate_only"
+
 
 class Log(NamedTuple):
     """What `run_local` takes: files or globs, and standard column name -> name in the log."""
@@ -102,14 +104,14 @@ def evaluate(*, workdir: Path, servable: Path, log: Log | None = None, config: P
     (folder / "servable" / "Format-Serving").symlink_to(servable.absolute(), target_is_directory=True)
     connection = metadata_connection(folder)
     components = [source, model, evaluator]
-    pipeline = Pipeline("evaluate_only", str(folder / "pipeline"), connection, components,
-                                beam_pipeline_args=list(beam_pipeline_args))
+    pipeline = Pipeline(_NAME, str(folder / "pipeline"), connection, components,
+                        beam_pipeline_args=list(beam_pipeline_args))
     with logged_to(folder / LOG_FILE, steps=sum(not isinstance(one, Importer) for one in components)) as told:
         try:
             LocalDagRunner().run(pipeline)
         except Exception as error:
             raise PipelineFailed(f"{told.step} failed: {error}\nThe full log is {folder / LOG_FILE}.") from error
-    summary = run_summary.read(connection)
+    summary = run_summary.read(connection, _NAME)
     evaluation = next(step.outputs["evaluation"] for step in summary.steps if step.name == "Evaluator")
     done = Evaluated(folder, results.read_metrics(evaluation), results.read_verdict(evaluation), summary)
     (folder / METRICS_FILE).write_text(json.dumps({

@@ -62,8 +62,9 @@ def explain(*, workdir: Path, user_id: str, output: Path | None = None, servable
     progress(f"asking version {servable.name}")
     answer = asking.ask(servable, user.history, user.events)
     titles, category_of = {}, {}
-    for item_id, category_id, title in items(run.example_files(features.SPLIT_CATALOG)):
-        titles[item_id.decode()], category_of[item_id.decode()] = title.decode(), category_id.decode()
+    for item in items(run.example_files(features.SPLIT_CATALOG)):
+        item_id = item.item_id.decode()
+        titles[item_id], category_of[item_id] = item.title.decode(), item.category_id.decode()
     page.write(Subject(
         user_id=user_id, version=servable.name, events=user.events,
         now=user.history.now or max(user.history.timestamps, default=0), next_basket=user.next_basket, answer=answer,

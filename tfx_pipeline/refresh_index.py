@@ -1,52 +1,55 @@
 """A new catalogue into service without training: `python -m tfx_pipeline.refresh_index --workdir DIR --catalog FILE`.
 
-Takes the newest model that `run_local` trained in DIR, embeds the items of the catalogue, builds their index, validates
-the servable as the pipeline does and pushes it to DIR/serving/ulim/<version>/, and what else `serving.servables` names
-beside it. New items come back at once, items that are gone never; the encoder's weights stay as they are, which is
-checked. Malformed rows are listed in DIR/rejected/refresh.csv. What was read, found and pushed is recorded in the ML
-Metadata of DIR.
+A TFX pipeline beside that of `run_local`, of the same parts and in the same ML Metadata:
+
+    the newest trained model and its vocabularies ─┐
+    catalogue ─► CatalogExampleGen ────────────────┴─► IndexRefresher ─► ServableValidator ─► Pusher
+
+It embeds the items of the catalogue, builds their index, validates the servable and pushes it to
+DIR/serving/ulim/<version>/, and what else `serving.servables` names beside it. New items come back at once, items that
+are gone never; the encoder's weights stay as they are, which is checked. Malformed rows are listed in
+DIR/rejected/refresh.csv, the full log is DIR/refresh.log.
 """
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
 import argparse
-import csv
 import json
 import os
+import shutil
 import sys
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import tensorflow_transform as tft
-import tf_keras as keras
+from ml_metadata.proto import metadata_store_pb2
+from tfx.dsl.components.common.importer import Importer
+from tfx.orchestration import metadata
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.pipeline import Pipeline
 from tfx.types import standard_artifacts
-from tfx.utils import path_utils
 
-from serving import warmup
-from serving.histories import read_users
-from serving.refresh import Catalog, Refreshed, Vocabularies, refresh_servables
-from tfx_pipeline import flags, rare_items, reading
-from tfx_pipeline.beam_transforms import REJECTED_HEADER
-from tfx_pipeline.components.pusher.versions import base_of, push
+from serving.refresh import Refreshed
+from tfx_pipeline import flags, run_summary
+from tfx_pipeline.components.catalog_example_gen.component import CatalogExampleGen
+from tfx_pipeline.components.index_refresher import report
+from tfx_pipeline.components.index_refresher.component import IndexRefresher
+from tfx_pipeline.components.pusher.component import Pusher
 from tfx_pipeline.components.servable_validator import validation
-from tfx_pipeline.components.servable_validator.executor import mark
+from tfx_pipeline.components.servable_validator.component import ServableValidator
 from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.evaluation import eval_config
 from tfx_pipeline.pipeline import NAME
-from tfx_pipeline.refresh_record import recorded
-from tfx_pipeline.run_local import metadata_connection, parse_columns
-from tfx_pipeline.trained import MODEL_FILE
+from tfx_pipeline.run_local import PipelineFailed, logged_to, metadata_connection, parse_columns
 from tfx_pipeline.workdir import check_there, newest_run
-from ulim_tf import command_line, features
+from ulim_tf import command_line
 from ulim_tf import config as settings
-from ulim_tf.model import UlimModel
+
+REFRESH = "index_refresh"  # the pipeline's name
+LOG_FILE = "refresh.log"
 
 _NAMED = 5
-_REJECTED = "rejected/refresh.csv"
 
 
 class Done(NamedTuple):
@@ -57,9 +60,11 @@ class Done(NamedTuple):
     validation: validation.Validation
 
 
-def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: PipelineConfig = PipelineConfig(),
-            progress: Callable[[str], None] = lambda _: None) -> Done:
+def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: PipelineConfig = PipelineConfig()
+            ) -> Done:
     """Pushes a servable of the newest trained model with another catalogue, if it passes the gate.
+
+    Prints each step as it starts.
 
     Args:
         workdir: of a run of `run_local`.
@@ -67,106 +72,66 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
             reads them.
         columns: standard column name -> name in the catalogue.
         config: its sections `ingest`, for malformed rows, and `serving` count.
-        progress: is told what begins.
 
     Raises:
         ValueError: there is no trained model in `workdir`, the catalogue cannot be read, or as `refresh_servables`.
             Nothing was pushed.
         RuntimeError: as `refresh_servables`. Nothing was pushed.
+        PipelineFailed: a step failed otherwise. Nothing was pushed.
     """
     workdir = workdir.absolute()
-    outputs = _trained(workdir)
-    model_file = path_utils.serving_model_dir(str(outputs["model"])) + f"/{MODEL_FILE}"
-    progress(f"loading {model_file}")
-    model = keras.models.load_model(model_file, compile=False)
-    progress(f"reading {catalog}")
-    rows = _read(catalog, columns, model, workdir / _REJECTED, config.ingest.max_rejected_share)
-    vocabularies = tft.TFTransformOutput(str(outputs["transform_graph"]))
-    held_out = sorted(map(str, outputs["examples"].glob(f"Split-{features.SPLIT_EVAL}/*")))
-    read = {name: outputs[name] for name in ("model", "transform_graph", "examples")}
-    with (recorded(metadata_connection(workdir), read, {"catalog": os.path.abspath(catalog)}) as made,
-          tempfile.TemporaryDirectory(prefix=".refresh-", dir=workdir) as folder):
-        folders = {name: f"{folder}/{name}" for name in config.serving.servables}
-        item, category, content, profile = (vocabularies.vocabulary_file_by_name(name) for name in (
-            features.ITEM_VOCABULARY, features.CATEGORY_VOCABULARY, features.CONTENT_VOCABULARY,
-            features.PROFILE_VOCABULARY))
-        report = refresh_servables(
-            model, Vocabularies(item, category, content, profile, rare_items.rare_vocabulary(vocabularies)), rows,
-            folders, progress,
-            warmup.choose(user.history for user in read_users(held_out, model.settings.features)))
-        found = validation.validate_all(folders, model.settings.features,
-                                        dict(zip(rows.item_id, rows.category_id)).items, config.serving, progress)
-        made["blessing"] = _blessing(found, workdir / "pipeline" / "IndexRefresh" / "blessing")
-        if not found.blessed:
-            return Done(None, report, found)
-        base = str(workdir / "serving" / NAME)
-        version = push(folders.pop(NAME), base, config.serving.versions_kept)
-        made["pushed_model"] = _pushed(version)
-        for name, servable in folders.items():
-            push(servable, base_of(name, base), config.serving.versions_kept, int(os.path.basename(version)))
-    return Done(Path(version), report, found)
+    trained = newest_run(workdir, "Trainer", "trained a model")
+    connection = metadata_connection(workdir)
+    pipeline = _pipeline(trained, workdir, catalog, columns, config, connection)
+    with logged_to(workdir / LOG_FILE, steps=sum(not isinstance(one, Importer) for one in pipeline.components)) as told:
+        try:
+            LocalDagRunner().run(pipeline)
+            steps = {step.name: step for step in run_summary.read(connection, REFRESH).steps}
+            return Done(steps["Pusher"].pushed, report.read(str(steps["IndexRefresher"].outputs["report"])),
+                        validation.read(str(steps["ServableValidator"].outputs["blessing"])))
+        except (ValueError, OSError, RuntimeError):
+            raise
+        except Exception as error:
+            raise PipelineFailed(f"{told.step} failed: {error}\nThe full log is {workdir / LOG_FILE}.") from error
+        finally:
+            _remove_servables(connection)
 
 
-def _trained(workdir: Path) -> dict[str, Path]:
-    """Folders of the model, its vocabularies and its examples, by the names of the steps' outputs."""
-    run = newest_run(workdir, "Trainer", "trained a model")
-    outputs = {name: folder for step in run.steps for name, folder in step.outputs.items()}
-    check_there(workdir, outputs["model"], outputs["transform_graph"])
-    return outputs
+def _pipeline(trained: run_summary.Run, workdir: Path, catalog: str, columns: Mapping[str, str],
+              config: PipelineConfig, connection: metadata_store_pb2.ConnectionConfig) -> Pipeline:
+    folders = {name: folder for step in trained.steps for name, folder in step.outputs.items()}
+    check_there(workdir, folders["model"], folders["transform_graph"])
+    model, transform_graph, examples = (
+        Importer(str(folders[name]), kind, properties=properties).with_id(f"Importer.{name}")
+        for name, kind, properties in (
+            ("model", standard_artifacts.Model, {}), ("transform_graph", standard_artifacts.TransformGraph, {}),
+            ("examples", standard_artifacts.Examples, {"split_names": json.dumps(eval_config.SPLITS)})))
+    catalog_gen = CatalogExampleGen(
+        os.path.abspath(catalog), columns, trained.features_config, config.ingest.max_rejected_share,
+        str(workdir / "rejected" / "refresh.csv"))
+    catalog_examples = catalog_gen.outputs["examples"]
+    refresher = IndexRefresher(model.outputs["result"], transform_graph.outputs["result"], catalog_examples,
+                               examples.outputs["result"], config.serving.servables)
+    servable = refresher.outputs["servable"]
+    validator = ServableValidator(servable, catalog_examples, trained.features_config, config.serving)
+    pusher = Pusher(servable, str(workdir / "serving" / NAME), config.serving.versions_kept,
+                    infra_blessing=validator.outputs["blessing"])
+    return Pipeline(REFRESH, str(workdir / "pipeline"), connection,
+                    [model, transform_graph, examples, catalog_gen, refresher, validator, pusher], enable_cache=False)
 
 
-def _read(catalog: str, columns: Mapping[str, str], model: UlimModel, rejected_file: Path, most: float) -> Catalog:
-    """The good rows; the malformed ones go into a file, of which there is none without them."""
-    source = reading.find(reading.CATALOG, os.path.abspath(catalog), columns, model.settings.features.item_content)
-    parts, rejected = [], []
-    for file in source.files:
-        for found, malformed in reading.read_catalog(file, source.columns, source.describing):
-            parts.append(Catalog(found.item_id.decode(), found.category_id.decode(), found.content.decode()))
-            rejected += malformed
-    rows = Catalog(*map(np.concatenate, zip(*parts))) if parts else Catalog(*(np.zeros(0, object) for _ in range(3)))
-    read = len(rows.item_id) + len(rejected)
-    rejected_file.unlink(missing_ok=True)
-    if rejected:
-        _write_rejected(rejected, rejected_file)
-        told = (f"{len(rejected):,} of {read:,} rows of --catalog {catalog} are malformed: {_counted(rejected)}. The "
-                f"first is row {rejected[0].row} of {rejected[0].file}: {rejected[0].raw}. All are listed in "
-                f"{rejected_file}")
-        if len(rejected) > most * read:
-            raise ValueError(f"{told}. At most {most:.0%} may be. Correct them, map the right columns with "
-                             "--columns, or raise ingest.max_rejected_share.")
-        print(told, flush=True)
-    return rows if model.content else rows._replace(content=None)
-
-
-def _write_rejected(rejected: Sequence[reading.Rejected], to: Path) -> None:
-    to.parent.mkdir(exist_ok=True)
-    with open(to, "w", newline="", encoding="utf-8") as file:
-        file.write(REJECTED_HEADER + "\n")
-        csv.writer(file, lineterminator="\n").writerows(rejected)
-
-
-def _counted(rejected: Sequence[reading.Rejected]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in Counter(row.reason for row in rejected).items())
-
-
-def _blessing(found: validation.Validation, among: Path) -> standard_artifacts.InfraBlessing:
-    """As ServableValidator's, in a new folder."""
-    among.mkdir(parents=True, exist_ok=True)
-    blessing = standard_artifacts.InfraBlessing()
-    blessing.uri = tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=among)
-    validation.write(found, blessing.uri)
-    mark(blessing, found.blessed)
-    return blessing
-
-
-def _pushed(version: str) -> standard_artifacts.PushedModel:
-    """As the Pusher's."""
-    pushed = standard_artifacts.PushedModel()
-    pushed.uri = version
-    pushed.set_int_custom_property("pushed", 1)
-    pushed.set_string_custom_property("pushed_destination", version)
-    pushed.set_string_custom_property("pushed_version", os.path.basename(version))
-    return pushed
+def _remove_servables(connection: metadata_store_pb2.ConnectionConfig) -> None:
+    """Removes the newest refresh's: what was pushed is a copy, and a catalogue may be refreshed every hour."""
+    run = run_summary.newest(connection, "IndexRefresher", REFRESH)
+    if run is None:
+        return
+    folder = next(step.outputs["servable"] for step in run.steps if step.name == "IndexRefresher")
+    shutil.rmtree(folder, ignore_errors=True)
+    with metadata.Metadata(connection) as handle:
+        gone = handle.store.get_artifacts_by_uri(str(folder))
+        for artifact in gone:
+            artifact.state = metadata_store_pb2.Artifact.DELETED
+        handle.store.put_artifacts(gone)
 
 
 def told(report: Refreshed) -> str:
@@ -194,27 +159,28 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def command(args: argparse.Namespace) -> int:
-    """The command; returns its exit code: 0 pushed, 1 the check of the weights failed, 2 an argument is wrong, 3 the
-    gate refused the servable."""
-    start, progress = time.monotonic(), command_line.timed_progress()
+    """The command; returns its exit code: 0 pushed, 1 the check of the weights or a step failed, 2 an argument is
+    wrong, 3 the gate refused the servable."""
+    start = time.monotonic()
     try:
         with command_line.nothing_on_stdout(args.json):
             config = settings.load(PipelineConfig, args.config) if args.config else PipelineConfig()
-            version, report, found = refresh(workdir=args.workdir, catalog=args.catalog,
-                                             columns=parse_columns(args.columns), config=config, progress=progress)
+            version, found, validated = refresh(workdir=args.workdir, catalog=args.catalog,
+                                                columns=parse_columns(args.columns), config=config)
     except (ValueError, OSError, RuntimeError) as error:
         code = 1 if isinstance(error, RuntimeError) else 2
         return command_line.fail(f"{error}\nNothing was pushed.", code, args.json)
+    minutes, refusals = (time.monotonic() - start) / 60, validated.faults()
     if args.json:
-        print(json.dumps({"servable": version and str(version), "blessed": found.blessed, "refusals": found.faults(),
-                          "minutes": round((time.monotonic() - start) / 60, 2), "counts": report._asdict()}))
+        print(json.dumps({"servable": version and str(version), "blessed": validated.blessed, "refusals": refusals,
+                          "minutes": round(minutes, 2), "counts": found._asdict()}))
     else:
-        print(told(report))
+        print(told(found))
     if not version:
-        print("\n".join(f"not blessed: {fault}" for fault in found.faults()) + "\nNothing was pushed.", file=sys.stderr)
+        print("\n".join(f"not blessed: {fault}" for fault in refusals) + "\nNothing was pushed.", file=sys.stderr)
         return 3
     if not args.json:
-        progress(f"pushed {version}")
+        print(f"pushed {version}")
     return 0
 
 

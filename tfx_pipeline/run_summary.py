@@ -10,6 +10,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.orchestration import metadata
 
+from serving.contract import MODEL_NAME
 from tfx_pipeline import rare_items
 from tfx_pipeline.components.data_gate import report
 from tfx_pipeline.components.event_example_gen.executor import REJECTED_FILE, SUMMARY_FILE, settings_of
@@ -68,38 +69,44 @@ class Run(NamedTuple):
         return sorted(str(file) for file in (self.examples / f"Split-{split}").iterdir())
 
 
-def read(connection: metadata_store_pb2.ConnectionConfig) -> Run:
+def read(connection: metadata_store_pb2.ConnectionConfig, pipeline: str = MODEL_NAME) -> Run:
     """Reads the newest run.
 
     Args:
         connection: to the ML Metadata store of the pipeline.
+        pipeline: its name, of those that the store knows.
     """
-    return next(_runs(connection))
+    return next(_runs(connection, pipeline))
 
 
-def newest(connection: metadata_store_pb2.ConnectionConfig, step: str) -> Run | None:
+def newest(connection: metadata_store_pb2.ConnectionConfig, step: str, pipeline: str = MODEL_NAME) -> Run | None:
     """The newest run that a step finished in, with its finished steps; None if there is no such run.
 
     Args:
         connection: as of `read`.
         step: name of a component.
+        pipeline: as of `read`.
     """
-    for run in _runs(connection):
+    for run in _runs(connection, pipeline):
         finished = Run([one for one in run.steps if one.finished])
         if any(one.name == step for one in finished.steps):
             return finished
     return None
 
 
-def _runs(connection: metadata_store_pb2.ConnectionConfig) -> Iterator[Run]:
+def _runs(connection: metadata_store_pb2.ConnectionConfig, pipeline: str) -> Iterator[Run]:
     """The newest first."""
     with metadata.Metadata(connection) as handle:
         store = handle.store
+        context = store.get_context_by_type_and_name("pipeline", pipeline)
+        its_own = {one.id for one in store.get_executions_by_context(context.id)} if context else set()
         names = {kind.id: kind.name.rpartition(".")[2] for kind in store.get_execution_types()}
         for context in sorted(store.get_contexts_by_type("pipeline_run"), key=lambda one: one.id, reverse=True):
-            executions = sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)
-            yield Run([_step(store, names[execution.type_id], execution) for execution in executions
-                       if names[execution.type_id] not in ("Resolver", "Importer")])  # they find what is there
+            executions = sorted((one for one in store.get_executions_by_context(context.id) if one.id in its_own),
+                                key=lambda execution: execution.id)
+            if executions:
+                yield Run([_step(store, names[execution.type_id], execution) for execution in executions
+                           if names[execution.type_id] not in ("Resolver", "Importer")])  # they find what is there
 
 
 def _step(store, name: str, execution: metadata_store_pb2.Execution) -> Step:

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 import tf_keras as keras
+from tfx import types
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
 
 from ulim_tf.model import UlimModel
 
@@ -51,6 +54,11 @@ def read(servable: str) -> Trained | None:
         with tf.io.gfile.GFile(os.path.join(folder, name), "rb") as lines:
             vocabularies[name] = lines.read().removesuffix(b"\n").split(b"\n")
     return Trained(keras.models.load_model(model, compile=False), vocabularies)
+
+
+def trainers_file(model: list[types.Artifact]) -> str:
+    """The `.keras` file in the artifact of the Trainer."""
+    return os.path.join(path_utils.serving_model_dir(artifact_utils.get_single_uri(model)), MODEL_FILE)
 
 
 def folder_of(servable: str) -> str:

@@ -7,9 +7,14 @@ import socket
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pandas as pd
 import pytest
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+from tfx_pipeline.run_local import metadata_connection
 
 pytestmark = pytest.mark.e2e
 
@@ -107,21 +112,6 @@ def test_the_client_command_prints_recommendations(pipeline_run, server, tmp_pat
     assert header.split() == ["rank", "item", "category", "channel", "score"] and len(rows) == 5
 
 
-def test_a_second_run_is_taken_from_the_cache_and_pushes_nothing(pipeline_run):
-    before = pipeline_run.versions()
-    done = subprocess.run([sys.executable, "-m", "tfx_pipeline.command", "train", *pipeline_run.command[3:], "--json"],
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for step in STEPS:
-        assert re.search(rf"^{step} +cached( |$)", done.stderr, re.MULTILINE), step
-    assert pipeline_run.versions() == before
-    result = json.loads(done.stdout)
-    counts = result.pop("counts")
-    assert (counts["events"], counts["train_users"]) == (len(pipeline_run.events), 60)
-    assert 0 < result.pop("minutes") < 10
-    assert result == {"servable": str(before[0]), "blessed": True, "refusals": []}
-
-
 def test_all_users_are_recommended_to_in_parquet(pipeline_run, tmp_path):
     done = subprocess.run([sys.executable, "-m", "tfx_pipeline.batch_inference", "--workdir", str(pipeline_run.workdir),
                            "--output", str(tmp_path / "all")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -134,8 +124,24 @@ def test_all_users_are_recommended_to_in_parquet(pipeline_run, tmp_path):
         assert len(set(row.item_id)) == 100 and [category[item] for item in row.item_id] == row.category_id.tolist()
 
 
+def training_of(store: metadata_store.MetadataStore, version: Path) -> list[str]:
+    """The steps from a pushed version back to the training of its model, as ML Metadata knows them."""
+    [made] = [one for one in store.get_artifacts_by_type("PushedModel")
+              if one.custom_properties["pushed_destination"].string_value == str(version)]
+    names, steps = {kind.id: kind.name.rpartition(".")[2] for kind in store.get_execution_types()}, []
+    while made:
+        by = [event.execution_id for event in store.get_events_by_artifact_ids([made.id])
+              if event.type == metadata_store_pb2.Event.OUTPUT]
+        step = next(one for one in store.get_executions_by_id(by) if names[one.type_id] != "Importer")
+        steps.append(names[step.type_id])
+        made = next((store.get_artifacts_by_id([event.artifact_id])[0]
+                     for event in store.get_events_by_execution_ids([step.id])
+                     if event.type == metadata_store_pb2.Event.INPUT and event.path.steps[0].key == "model"), None)
+    return steps
+
+
 def test_a_new_catalogue_is_served_without_training(pipeline_run, tmp_path):
-    """Last, since it pushes a version."""
+    """Near the end, since it pushes a version."""
     sold = pipeline_run.events.item_id.value_counts().index
     changed = pipeline_run.catalog[pipeline_run.catalog.item_id != sold[0]]
     changed = pd.concat([changed, changed[changed.item_id == sold[1]].assign(item_id="new", title="new")])
@@ -150,3 +156,21 @@ def test_a_new_catalogue_is_served_without_training(pipeline_run, tmp_path):
     assert done.stdout.splitlines()[-1].endswith(f"pushed {version}")
     assert {file.name for file in (version / "assets.extra").iterdir()} == {
         "tf_serving_warmup_requests", "model_card.md"}
+    assert training_of(metadata_store.MetadataStore(metadata_connection(pipeline_run.workdir)), version) == [
+        "Pusher", "IndexRefresher", "Trainer"]
+
+
+def test_a_second_run_is_taken_from_the_cache_and_pushes_nothing(pipeline_run):
+    """After a refresh too, which is no run."""
+    before = pipeline_run.versions()
+    done = subprocess.run([sys.executable, "-m", "tfx_pipeline.command", "train", *pipeline_run.command[3:], "--json"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for step in STEPS:
+        assert re.search(rf"^{step} +cached( |$)", done.stderr, re.MULTILINE), step
+    assert pipeline_run.versions() == before
+    result = json.loads(done.stdout)
+    counts = result.pop("counts")
+    assert (counts["events"], counts["train_users"]) == (len(pipeline_run.events), 60)
+    assert 0 < result.pop("minutes") < 10
+    assert result == {"servable": str(before[0]), "blessed": True, "refusals": []}

@@ -19,12 +19,13 @@ class Step(NamedTuple):
 
 
 def record(workdir: Path, steps: Mapping[str, Step], run: str = "run 1") -> None:
-    """Writes a run into the metadata of a work directory, its steps by the names of their components."""
+    """Writes a run of `run_local` into the metadata of a work directory, its steps by the names of their components."""
     store = metadata_store.MetadataStore(metadata_store_pb2.ConnectionConfig(
         sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(filename_uri=str(workdir / "metadata.sqlite"),
                                                              connection_mode=3)))
-    context = metadata_store_pb2.Context(
-        type_id=store.put_context_type(metadata_store_pb2.ContextType(name="pipeline_run")), name=run)
+    contexts = [metadata_store_pb2.Context(
+        type_id=store.put_context_type(metadata_store_pb2.ContextType(name=kind)), name=name)
+        for kind, name in (("pipeline", "ulim"), ("pipeline_run", run))]
     for name, step in steps.items():
         execution = metadata_store_pb2.Execution(
             type_id=store.put_execution_type(metadata_store_pb2.ExecutionType(name=f"components.{name}")),
@@ -37,4 +38,4 @@ def record(workdir: Path, steps: Mapping[str, Step], run: str = "run 1") -> None
             event.path.steps.add().key = key
             made.append((metadata_store_pb2.Artifact(type_id=store.put_artifact_type(
                 metadata_store_pb2.ArtifactType(name=key)), uri=str(folder)), event))
-        store.put_execution(execution, made, [context], reuse_context_if_already_exist=True)
+        store.put_execution(execution, made, contexts, reuse_context_if_already_exist=True)

@@ -51,7 +51,7 @@ def run(tmp_path):
         LocalDagRunner().run(Pipeline(
             "test", str(tmp_path / "root"), components=[made, found, judge], enable_cache=True,
             metadata_connection_config=connection))
-        return run_summary.read(connection)
+        return run_summary.read(connection, "test")
 
     return run_with
 

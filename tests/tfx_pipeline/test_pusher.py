@@ -14,30 +14,33 @@ from tfx_pipeline.components.pusher import versions
 from tfx_pipeline.components.pusher.executor import Executor
 
 
+def push_model(model: Path, base: Path, archive: Path, kept: int = 5,
+               blessed: bool | None = None) -> standard_artifacts.PushedModel:
+    """Pushes the artifact of a model; gives the pushed artifact, whose folder is to be `archive`."""
+    artifact, pushed = standard_artifacts.Model(), standard_artifacts.PushedModel()
+    artifact.uri, pushed.uri = str(model), str(archive)
+    destination = pusher_pb2.PushDestination(
+        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(base)))
+    inputs = {"model": [artifact]}
+    if blessed is not None:
+        inputs["infra_blessing"] = [standard_artifacts.InfraBlessing()]
+        inputs["infra_blessing"][0].set_int_custom_property("blessed", int(blessed))
+    Executor().Do(inputs, {"pushed_model": [pushed]}, {
+        "push_destination": proto_utils.proto_to_json(destination),
+        "custom_config": json.dumps({"versions_kept": kept})})
+    return pushed
+
+
 @pytest.fixture
 def push(tmp_path):
     """Pushes a model of two files; gives the pushed artifact."""
-    model = standard_artifacts.Model()
-    model.uri = str(tmp_path / "model")
     serving = tmp_path / "model" / "Format-Serving"
     (serving / "variables").mkdir(parents=True)
     (serving / "saved_model.pb").write_text("graph")
     (serving / "variables" / "variables.index").write_text("index")
 
     def run(kept=5, blessed=None):
-        pushed = standard_artifacts.PushedModel()
-        pushed.uri = str(tmp_path / "pushed")
-        shutil.rmtree(pushed.uri, ignore_errors=True)
-        destination = pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "base")))
-        inputs = {"model": [model]}
-        if blessed is not None:
-            inputs["infra_blessing"] = [standard_artifacts.InfraBlessing()]
-            inputs["infra_blessing"][0].set_int_custom_property("blessed", int(blessed))
-        Executor().Do(inputs, {"pushed_model": [pushed]}, {
-            "push_destination": proto_utils.proto_to_json(destination),
-            "custom_config": json.dumps({"versions_kept": kept})})
-        return pushed
+        return push_model(tmp_path / "model", tmp_path / "base", tmp_path / "pushed", kept, blessed)
 
     return run
 
@@ -56,6 +59,7 @@ def test_a_version_is_whole_and_known_to_the_artifact(push, tmp_path):
     assert pushed.get_string_custom_property("pushed_destination") == str(version)
     assert pushed.get_string_custom_property("pushed_version") == version.name
     assert pushed.get_int_custom_property("pushed") == 1
+    assert list((tmp_path / "pushed").iterdir()) == []  # no second copy
 
 
 def test_two_pushes_of_one_second_are_two_versions(push, tmp_path):
@@ -137,10 +141,10 @@ def test_a_reader_never_sees_half_a_version(tmp_path):
     try:
         for number in range(150):
             for name, content in parts.items():
-                file = tmp_path / f"servable-{number}" / name
+                file = tmp_path / f"model-{number}" / "Format-Serving" / name
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
-            versions.push(str(tmp_path / f"servable-{number}"), str(base), kept=3)
+            push_model(tmp_path / f"model-{number}", base, tmp_path / "pushed", kept=3)
             if number % 5 == 4:
                 versions.publish_again(str(base), versions.numbers(str(base))[-1])
     finally:
@@ -150,11 +154,11 @@ def test_a_reader_never_sees_half_a_version(tmp_path):
     assert len(seen) > 20 and all(path.name.isdecimal() for path in there(base))
 
 
-def write_servable(folder: Path, name: str) -> str:
-    (folder / name).mkdir(parents=True)
+def write_model(folder: Path, name: str) -> Path:
+    (folder / name / "Format-Serving").mkdir(parents=True)
     for file in ("saved_model.pb", "variables"):
-        (folder / name / file).write_text(name)
-    return str(folder / name)
+        (folder / name / "Format-Serving" / file).write_text(name)
+    return folder / name
 
 
 def test_pushes_at_the_same_time_come_one_after_the_other(tmp_path):
@@ -173,7 +177,8 @@ def test_pushes_at_the_same_time_come_one_after_the_other(tmp_path):
 def _push_often(folder: Path, base: str) -> list[int]:
     made = []
     for one in range(10):
-        made.append(versions.push(write_servable(folder, f"servable {one}"), base, kept=1000))
+        pushed = push_model(write_model(folder, f"model {one}"), Path(base), folder / "pushed", kept=1000)
+        made.append(pushed.get_string_custom_property("pushed_destination"))
         made.append(versions.publish_again(base, int(Path(made[-1]).name)))
     return [int(Path(version).name) for version in made]
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -9,11 +10,14 @@ import tensorflow as tf
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
+import serving.refresh
 from tests.serving import in_process
 from tests.serving.servables import only
 from tests.tfx_pipeline.recorded_runs import CACHED, COMPLETE, FAILED, Step, record
 from tests.ulim_tf.examples import item_categories
-from tfx_pipeline import refresh_index
+from tfx_pipeline import refresh_index, run_local, run_summary
+from tfx_pipeline.components.event_example_gen.component import EventExampleGen
+from tfx_pipeline.components.index_refresher import executor
 from tfx_pipeline.components.servable_validator import validation
 from ulim_tf import config as settings
 from ulim_tf.model import UlimModel
@@ -29,6 +33,9 @@ CHANGED = pd.concat([CATALOG[CATALOG.item_id != "item 1"],
                      pd.DataFrame({"item_id": ["new"], "category_id": ["category 2"]})])
 
 
+SETTINGS = EventExampleGen("events.csv").exec_properties["custom_config"]
+
+
 def write_run(workdir, number: int, trainer_state: int, model: UlimModel | None = None) -> None:
     """The artifacts of a Transform and a Trainer, and what ML Metadata says of them; without a model, hollow ones."""
     steps = {}
@@ -36,7 +43,7 @@ def write_run(workdir, number: int, trainer_state: int, model: UlimModel | None 
                                 ("Trainer", "model", trainer_state)):
         folder = workdir / "pipeline" / name / output / str(number)
         folder.mkdir(parents=True)
-        steps[name] = Step({output: folder}, state=state)
+        steps[name] = Step({output: folder}, {"custom_config": SETTINGS} if name == "EventExampleGen" else {}, state)
     record(workdir, steps, f"run {number}")
     if model:
         (folder / "Format-Serving").mkdir()
@@ -65,7 +72,6 @@ def run(workdir, catalog, *flags: str) -> int:
 
 
 def versions(workdir) -> list:
-    assert not list(workdir.glob(".refresh-*"))
     return sorted((workdir / "serving" / "ulim").glob("[0-9]*"), key=lambda one: int(one.name))
 
 
@@ -76,19 +82,33 @@ def nothing_is_pushed(workdir):
     assert versions(workdir) == before
 
 
-def newest_record(workdir) -> tuple[str, dict[str, str], dict[str, metadata_store_pb2.Artifact]]:
-    """The state of the newest refresh in ML Metadata, the folders of its inputs by name, and its outputs by name."""
-    store = metadata_store.MetadataStore(metadata_store_pb2.ConnectionConfig(
-        sqlite=metadata_store_pb2.SqliteMetadataSourceConfig(filename_uri=str(workdir / "metadata.sqlite"))))
-    context = max(store.get_contexts_by_type("index_refresh"), key=lambda one: one.id)
-    [execution] = store.get_executions_by_context(context.id)
-    named = {metadata_store_pb2.Event.INPUT: {}, metadata_store_pb2.Event.OUTPUT: {}}
-    for event in store.get_events_by_execution_ids([execution.id]):
-        [artifact] = store.get_artifacts_by_id([event.artifact_id])
-        named[event.type][event.path.steps[0].key] = artifact
-    inputs, outputs = named.values()
-    state = metadata_store_pb2.Execution.State.Name(execution.last_known_state)
-    return state, {name: artifact.uri for name, artifact in inputs.items()}, outputs
+class Record(NamedTuple):
+    """What ML Metadata says of the newest refresh."""
+
+    states: dict[str, str]  # of its steps
+    inputs: dict[str, str]  # name -> folder of what the IndexRefresher read
+    outputs: dict[str, metadata_store_pb2.Artifact]  # of all steps
+
+
+def newest_record(workdir) -> Record:
+    """Of the run of `index_refresh` that began last."""
+    store = metadata_store.MetadataStore(run_local.metadata_connection(workdir))
+    its_own = store.get_executions_by_context(store.get_context_by_type_and_name("pipeline", "index_refresh").id)
+    newest = max(store.get_contexts_by_type("pipeline_run"), key=lambda one: one.id)
+    executions = [one for one in store.get_executions_by_context(newest.id) if one.id in {own.id for own in its_own}]
+    step = {kind.id: kind.name.rpartition(".")[2] for kind in store.get_execution_types()}
+    found = Record({}, {}, {})
+    for execution in executions:
+        name = step[execution.type_id]
+        if name != "Importer":
+            found.states[name] = metadata_store_pb2.Execution.State.Name(execution.last_known_state)
+        for event in store.get_events_by_execution_ids([execution.id]):
+            [artifact] = store.get_artifacts_by_id([event.artifact_id])
+            if event.type == metadata_store_pb2.Event.OUTPUT and name != "Importer":
+                found.outputs[event.path.steps[0].key] = artifact
+            elif event.type == metadata_store_pb2.Event.INPUT and name == "IndexRefresher":
+                found.inputs[event.path.steps[0].key] = artifact.uri
+    return found
 
 
 def test_a_new_version_with_the_new_catalogue(workdir, tmp_path, capsys, monkeypatch):
@@ -103,17 +123,22 @@ def test_a_new_version_with_the_new_catalogue(workdir, tmp_path, capsys, monkeyp
     assert "2 of 42 rows of --catalog" in told and "1 wrong number of columns, 1 missing category_id" in told
     assert "40 items can be answered: 1 are new, 0 have another category than in training\n" in told
     assert "1 trained items are not answered any more\nweights unchanged, sha256 " in told
-    assert told.splitlines()[-1].endswith(f"s] pushed {version}")
+    assert "[1/4] CatalogExampleGen\n" in told and told.splitlines()[-1] == f"pushed {version}"
     assert (workdir / "rejected" / "refresh.csv").read_text() == (
         f"file,row,reason,raw\n{tmp_path}/products.csv,41,wrong number of columns,item 40\n"
         f'{tmp_path}/products.csv,42,missing category_id,'
         '"{""item_id"": ""no category"", ""category_id"": """"}"\n')
-    state, inputs, outputs = newest_record(workdir)
-    assert state == "COMPLETE" and inputs == {
+    states, inputs, outputs = newest_record(workdir)
+    assert states == dict.fromkeys(["CatalogExampleGen", "IndexRefresher", "ServableValidator", "Pusher"], "COMPLETE")
+    assert inputs == {
         "model": str(workdir / "pipeline" / "Trainer" / "model" / "2"),
         "transform_graph": str(workdir / "pipeline" / "Transform" / "transform_graph" / "2"),
-        "examples": str(workdir / "pipeline" / "EventExampleGen" / "examples" / "2")}
-    assert outputs.keys() == {"blessing", "pushed_model"}
+        "examples": str(workdir / "pipeline" / "EventExampleGen" / "examples" / "2"),
+        "catalog": outputs["examples"].uri}
+    assert outputs["servable"].state == metadata_store_pb2.Artifact.DELETED
+    assert not Path(outputs["servable"].uri).exists()
+    assert [step.name for step in run_summary.read(run_local.metadata_connection(workdir)).steps] == [
+        "EventExampleGen", "Transform", "Trainer"]  # a refresh is no run
     assert outputs["pushed_model"].custom_properties["pushed_destination"].string_value == str(version)
     assert outputs["blessing"].custom_properties["blessed"].int_value == 1
     assert [check.name for check in validation.read(outputs["blessing"].uri).checks] == [
@@ -124,16 +149,18 @@ def test_a_new_version_with_the_new_catalogue(workdir, tmp_path, capsys, monkeyp
     assert {one.decode() for one in answer["item_id"][0].numpy()} == {*CHANGED.item_id, ""}
 
 
-def test_columns_are_mapped_and_parquet_is_read(workdir, tmp_path, monkeypatch):
+def test_columns_are_mapped_and_parquet_is_read(workdir, tmp_path, capsys, monkeypatch):
     read = []
-    monkeypatch.setattr(refresh_index, "refresh_servables", lambda model, names, rows, *_: read.append(rows) or 1 / 0)
+    monkeypatch.setattr(executor, "refresh_servables", lambda model, names, rows, *_: read.append(rows) or 1 / 0)
     renamed = CHANGED.rename(columns={"item_id": "sku", "category_id": "shelf"})
     renamed.to_parquet(tmp_path / "products.parquet")
-    with pytest.raises(ZeroDivisionError):
-        run(workdir, tmp_path / "products.parquet", "--columns", "item_id=sku,category_id=shelf")
+    assert run(workdir, tmp_path / "products.parquet", "--columns", "item_id=sku,category_id=shelf") == 1
+    assert capsys.readouterr().err.endswith("error: IndexRefresher failed: division by zero\n"
+                                            f"The full log is {workdir / 'refresh.log'}.\nNothing was pushed.\n")
+    assert newest_record(workdir).states == {"CatalogExampleGen": "COMPLETE", "IndexRefresher": "FAILED"}
     for found, name in zip(read[0][:2], ("item_id", "category_id")):
         assert [one.decode() for one in found] == CHANGED[name].tolist()
-    assert read[0].content is None
+    assert read[0].content is None  # the model reads none
 
 
 @pytest.mark.usefixtures("nothing_is_pushed")
@@ -157,9 +184,10 @@ def test_what_the_gate_refuses_is_not_pushed(workdir, tmp_path, capsys, monkeypa
     assert result == {"servable": None, "blessed": False, "refusals": ["load: it does not load"]}
     assert (counts["candidates"], counts["new"], counts["removed"], counts["skipped"]) == (40, 1, 1, {})
     assert asked == [({item.encode(): category.encode() for item, category in zip(*CHANGED.to_numpy().T)}, 2.5)]
-    state, _, outputs = newest_record(workdir)
-    assert state == "COMPLETE" and outputs.keys() == {"blessing"}
+    states, _, outputs = newest_record(workdir)
+    assert set(states.values()) == {"COMPLETE"} and not Path(outputs["servable"].uri).exists()
     assert outputs["blessing"].custom_properties["blessed"].int_value == 0
+    assert outputs["pushed_model"].custom_properties["pushed"].int_value == 0
     assert not (workdir / "rejected" / "refresh.csv").exists()  # this catalogue had no malformed row
 
 
@@ -191,15 +219,17 @@ def test_a_file_that_is_no_parquet_is_told(workdir, tmp_path, capsys):
 def test_an_interruption_leaves_nothing(workdir, tmp_path, monkeypatch):
     CHANGED.to_csv(tmp_path / "products.csv", index=False)
 
-    def half(model, names, rows, directories, *_):
-        Path(directories["ulim"]).mkdir()
+    begun = []
+
+    def half(model, directories, *_):
+        begun.append(Path(directories["ulim"]))
+        begun[0].mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(refresh_index, "refresh_servables", half)
+    monkeypatch.setattr(serving.refresh, "build", half)
     with pytest.raises(KeyboardInterrupt):
         run(workdir, tmp_path / "products.csv")
-    state, _, outputs = newest_record(workdir)
-    assert state == "FAILED" and not outputs
+    assert not begun[0].exists() and "Pusher" not in newest_record(workdir).states
 
 
 def test_a_work_directory_without_a_model_is_told(tmp_path, capsys):

@@ -13,7 +13,6 @@ import tf_keras as keras
 from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
-from tfx.utils import path_utils
 
 from serving import warmup
 from serving.client import History
@@ -37,8 +36,7 @@ class Executor(base_executor.BaseExecutor):
            exec_properties: dict[str, Any]) -> None:
         """See the base class."""
         vocabularies = tft.TFTransformOutput(artifact_utils.get_single_uri(input_dict[TRANSFORM_GRAPH]))
-        model_file = os.path.join(path_utils.serving_model_dir(artifact_utils.get_single_uri(input_dict[MODEL])),
-                                  trained.MODEL_FILE)
+        model_file = trained.trainers_file(input_dict[MODEL])
         model = keras.models.load_model(model_file, compile=False)
         names = [features.ITEM_VOCABULARY, features.CATEGORY_VOCABULARY,
                  *([features.CONTENT_VOCABULARY] if model.content else []),
@@ -51,20 +49,19 @@ class Executor(base_executor.BaseExecutor):
         found = export_servables(
             model, files[features.ITEM_VOCABULARY], files[features.CATEGORY_VOCABULARY], folders,
             files.get(features.PROFILE_VOCABULARY), progress=lambda what: print(f"    {what}", flush=True),
-            warmup_histories=_held_out(input_dict, model.settings.features), data=_data(input_dict),
-            rare_vocabulary=rare, transform_graph=vocabularies.transform_savedmodel_dir)
+            warmup_histories=held_out_histories(input_dict.get(EXAMPLES), model.settings.features),
+            data=_data(input_dict), rare_vocabulary=rare, transform_graph=vocabularies.transform_savedmodel_dir)
         trained.write(servable, model_file, files)
         index_facts.write(index_facts.of(found[MODEL_NAME], kind=model.settings.retrieval.index, items=model.items,
                                          category_vocabulary=files[features.CATEGORY_VOCABULARY],
                                          rare=rare_items.count(rare), servable=servable), artifact)
 
 
-def _held_out(input_dict: dict[str, list[types.Artifact]], config: FeaturesConfig) -> list[History]:
-    """Of the users of the split `eval`, those to ask about; none without examples."""
-    if not input_dict.get(EXAMPLES):
+def held_out_histories(examples: list[types.Artifact] | None, config: FeaturesConfig) -> list[History]:
+    """Of the users of the split `eval`, those that warm-up requests are to ask about; none without examples."""
+    if not examples:
         return []
-    files = tf.io.gfile.glob(
-        os.path.join(artifact_utils.get_split_uri(input_dict[EXAMPLES], features.SPLIT_EVAL), "*"))
+    files = tf.io.gfile.glob(os.path.join(artifact_utils.get_split_uri(examples, features.SPLIT_EVAL), "*"))
     return warmup.choose(user.history for user in read_users(sorted(files), config))
 
 

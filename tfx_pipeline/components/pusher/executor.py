@@ -7,6 +7,7 @@ from typing import Any
 
 from tfx import types
 from tfx.components.pusher import executor
+from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, proto_utils
@@ -27,6 +28,8 @@ class Executor(executor.Executor):
     one. A URI is left to it: an object store can neither rename nor lock. Two pushes at once to a URI are two versions,
     unless they begin in the same second: then one of them is left out, or both write the same files. The other
     servables follow, under the same number.
+
+    What the extended executor archives in its artifact is removed: the version and the servable's artifact hold it.
     """
 
     def Do(self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]],
@@ -47,6 +50,8 @@ class Executor(executor.Executor):
             if local:
                 kept = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])[VERSIONS_KEPT]
                 self._into_place(destination.filesystem.base_directory, base, kept, pushed)
+            io_utils.delete_dir(pushed.uri)
+            fileio.makedirs(pushed.uri)  # the cache asks for the folder
             if pushed.get_int_custom_property(_PUSHED):
                 found = servables.found(artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY]))
                 del found[MODEL_NAME]

@@ -94,27 +94,6 @@ def keep(base: str, count: int) -> list[int]:
     return gone
 
 
-def push(servable: str, base: str, kept: int, number: int | None = None) -> str:
-    """Moves the folder of a servable into a model base path, as its newest version, and removes the oldest.
-
-    Args:
-        servable: folder of a SavedModel.
-        base: model base path.
-        kept: versions that stay, with the new one.
-        number: as of `into_place`.
-
-    Returns:
-        the version folder.
-    """
-    with changed_alone(base):
-        room = make_room(base)
-        moved = shutil.move(servable, os.path.join(room, "servable"))  # a copy where they are on two file systems
-        final = into_place(moved, base, number)
-        os.rmdir(room)
-        keep(base, kept)
-    return final
-
-
 def publish_again(base: str, number: int, new: int | None = None) -> str:
     """Makes a version the newest one, under a new number; the old one stays, and both share their files.
 

@@ -41,10 +41,10 @@ class Executor(base_executor.BaseExecutor):
         for fault in found.faults():
             print(f"    not blessed: {fault}", flush=True)
         validation.write(found, blessing.uri)
-        mark(blessing, found.blessed)
+        _mark(blessing, found.blessed)
 
 
-def mark(blessing: types.Artifact, blessed: bool) -> None:
+def _mark(blessing: types.Artifact, blessed: bool) -> None:
     """Says in an InfraBlessing whether the servable may be pushed."""
     io_utils.write_string_file(os.path.join(blessing.uri, "INFRA_BLESSED" if blessed else "INFRA_NOT_BLESSED"), "")
     blessing.set_int_custom_property("blessed", int(blessed))
