@@ -1,6 +1,6 @@
 """What reading a log and grouping it by user costs: the pipeline's ingest beside pandas and Polars.
 
-    python -m benchmarks.ingest --json FILE                                     all rows: some 20 minutes on 2 cores
+    python -m benchmarks.ingest --json FILE                                     all rows: some 35 minutes on 2 cores
     python -m benchmarks.ingest --json FILE --quick                             those of the shortest Parquet log
     python -m benchmarks.ingest --json FILE --events 1000000 --method pandas    some; others in the file stay
 

@@ -3,6 +3,9 @@
 Items are sorted by category, so a category is a range of rows. Pairs are sorted by the size of their category and
 searched a few at a time: `rows` rows are gathered, scored and ranked at once, many small categories or a part of a few
 large ones. So memory does not grow with the number of pairs, and little is computed for nothing.
+
+A GPU multiplies matrices in TF32, whose scores are off by some thousandths. So a few more rows than were asked for are
+found, and scored again without a product of matrices.
 """
 
 import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is imported
@@ -15,6 +18,7 @@ from ulim_tf.retrieval.index import CategoryIndex, Found
 
 _SMALLEST, _STEP = 64, 4  # rows of a category read at once: 64, 256, 1,024, ...
 _LARGEST = 4096
+_SPARE = 16  # rows that are found beyond k: as many places, about, as TF32 is off
 
 
 class BlockedIndex(CategoryIndex):
@@ -25,14 +29,15 @@ class BlockedIndex(CategoryIndex):
         category: int [V], 1..C.
         vectors: float32 [V, D].
         categories: C.
-        rows: item vectors read at once. More suit a GPU, which has thousands of lanes to fill; a CPU wants them to stay
-            in its cache.
+        rows: item vectors read at once. A GPU has thousands of lanes to fill, and takes half a million in less time
+            still; a CPU then takes three times as long.
 
     Raises:
         ValueError: as `CategoryIndex`.
     """
 
-    def __init__(self, item: np.ndarray, category: np.ndarray, vectors: np.ndarray, categories: int, rows: int = 8192):
+    def __init__(self, item: np.ndarray, category: np.ndarray, vectors: np.ndarray, categories: int,
+                 rows: int = 65_536):
         super().__init__(item, category, vectors, categories, "blocked_index")
         order = np.lexsort((item, category))
         row_of_item = np.full(item.max() + 1, len(item))
@@ -55,7 +60,7 @@ class BlockedIndex(CategoryIndex):
         by_size = tf.argsort(size, stable=True)
         pairs = tf.shape(query)[0]
         # One row more, for what stands in for pairs past the last one.
-        best = _nothing(pairs + 1, k)
+        best = _nothing(pairs + 1, k + _SPARE)
         user = None
         if excluded is not None:
             excluded, user = self._row_of(excluded), tf.range(pairs) // tf.maximum(pairs // tf.shape(excluded)[0], 1)
@@ -72,7 +77,7 @@ class BlockedIndex(CategoryIndex):
                 pair = tf.gather(by_size, tf.minimum(place, pairs - 1))
                 taken = _best_of_range(
                     self._vectors, tf.gather(query, pair), tf.gather(first, pair),
-                    tf.where(place < end, tf.gather(size, pair), 0), k, read,
+                    tf.where(place < end, tf.gather(size, pair), 0), k + _SPARE, read,
                     None if excluded is None else tf.gather(excluded, tf.gather(user, pair)))
                 pair = tf.where(place < end, pair, pairs)[:, None]
                 return (start + at_once, tf.tensor_scatter_nd_update(row, pair, taken[0]),
@@ -81,7 +86,7 @@ class BlockedIndex(CategoryIndex):
             _, *best = tf.while_loop(lambda start, row, score, end=end: start < end, step, [start, *best],
                                      parallel_iterations=1)
             smallest, read = largest, read * _STEP
-        return self._found(best[0][:-1], best[1][:-1])
+        return self._found(query, best[0][:-1], best[1][:-1], k)
 
     def _search_all(self, query: tf.Tensor, k: int, excluded: tf.Tensor | None, allowed: tf.Tensor | None) -> Found:
         users, read = tf.shape(query)[0], min(self._rows, self.items)
@@ -102,17 +107,22 @@ class BlockedIndex(CategoryIndex):
 
         _, row, score = tf.while_loop(
             lambda start, row, score: start < self.items, step,
-            [0, *_nothing(users, k)], parallel_iterations=1)
-        return self._found(row, score)
+            [0, *_nothing(users, k + _SPARE)], parallel_iterations=1)
+        return self._found(query, row, score, k)
 
     def _row_of(self, item: tf.Tensor) -> tf.Tensor:
         """int64 [...] -> int64 [...], past the last row for what is no item."""
         known = (item > 0) & (item < self._row_of_item.shape[0])
         return tf.where(known, tf.gather(self._row_of_item, tf.where(known, item, 0)), self.items)
 
-    def _found(self, row: tf.Tensor, score: tf.Tensor) -> Found:
+    def _found(self, query: tf.Tensor, row: tf.Tensor, score: tf.Tensor, k: int) -> Found:
+        """The best k of rows int64 [A, k + _SPARE], by scores that are as exact as float32."""
         real = score > NOT_FOUND
-        return Found(tf.where(real, tf.gather(self._item, tf.where(real, row, 0)), NO_ITEM), score)
+        row = tf.where(real, row, 0)
+        score = tf.reduce_sum(query[:, None] * tf.gather(self._vectors, row), axis=-1)
+        score, place = tf.math.top_k(tf.where(real, score, NOT_FOUND), k)
+        item = tf.gather(self._item, tf.gather(row, place, batch_dims=1))
+        return Found(tf.where(score > NOT_FOUND, item, NO_ITEM), score)
 
 
 def _best_of_range(vectors: tf.Tensor, query: tf.Tensor, first: tf.Tensor, size: tf.Tensor, k: int, read: int,
