@@ -83,7 +83,7 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
     trained = newest_run(workdir, "Trainer", "trained a model")
     connection = metadata_connection(workdir)
     pipeline = _pipeline(trained, workdir, catalog, columns, config, connection)
-    with logged_to(workdir / LOG_FILE, steps=sum(not isinstance(one, Importer) for one in pipeline.components)) as told:
+    with logged_to(workdir / LOG_FILE, steps=sum(not isinstance(one, Importer) for one in pipeline.components)) as log:
         try:
             LocalDagRunner().run(pipeline)
             steps = {step.name: step for step in run_summary.read(connection, REFRESH).steps}
@@ -92,7 +92,7 @@ def refresh(*, workdir: Path, catalog: str, columns: Mapping[str, str], config: 
         except (ValueError, OSError, RuntimeError):
             raise
         except Exception as error:
-            raise PipelineFailed(f"{told.step} failed: {error}\nThe full log is {workdir / LOG_FILE}.") from error
+            raise PipelineFailed(f"{log.step} failed: {error}\nThe full log is {workdir / LOG_FILE}.") from error
         finally:
             _remove_servables(connection)
 
