@@ -1,4 +1,4 @@
-"""The model card inside a servable: what it is, of which data and settings, and how much its index finds."""
+"""The model card inside a servable: what it is, of which data and settings, and how much it and its index find."""
 
 import ulim_tf  # isort: skip  selects Keras 2 before TensorFlow is imported
 
@@ -17,6 +17,9 @@ from ulim_tf.retrieval.quality import Quality
 
 FILE = "assets.extra/model_card.md"
 
+NOT_MEASURED = """None. A run of the pipeline measures the servable before it is pushed, and writes them here then; a
+refresh of the catalogue does not.
+"""
 _PACKAGES = ("tensorflow", "tf-keras", "tensorflow-recommenders", "scann", "numpy")
 
 
@@ -54,9 +57,7 @@ Signatures: {", ".join(contract.SERVABLES[name])}.
 
 ## Held-out metrics
 
-Not known yet when this was written: the servable itself is what is evaluated. A pipeline run pushes it only if it
-passes, and has the metrics in its report.
-
+{NOT_MEASURED}
 ## Versions
 
 {_table(versions)}
@@ -69,6 +70,21 @@ passes, and has the metrics in its report.
 """
     with tf.io.gfile.GFile(os.path.join(directory, FILE), "w") as file:
         file.write(card)
+
+
+def add_metrics(directory: str, metrics: Mapping[str, str]) -> None:
+    """Puts what was measured on held-out users into the card of a servable that has none yet.
+
+    Args:
+        directory: of the SavedModel.
+        metrics: name -> value, for people.
+    """
+    file = os.path.join(directory, FILE)
+    with tf.io.gfile.GFile(file) as text:
+        card = text.read()
+    told = f"Means over the held-out users, who asked this servable.\n\n{_table(metrics)}\n"
+    with tf.io.gfile.GFile(file, "w") as text:
+        text.write(card.replace(NOT_MEASURED, told))
 
 
 def _table(rows: Mapping[str, str]) -> str:

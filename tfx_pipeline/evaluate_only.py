@@ -29,7 +29,7 @@ from tfx_pipeline import beam_arguments, flags, run_summary
 from tfx_pipeline.components.event_example_gen.component import EventExampleGen
 from tfx_pipeline.components.event_example_gen.executor import settings_of
 from tfx_pipeline.config import IngestConfig, PipelineConfig
-from tfx_pipeline.evaluation import eval_config, metrics, results
+from tfx_pipeline.evaluation import eval_config, results
 from tfx_pipeline.run_local import PipelineFailed, logged_to, metadata_connection, parse_columns
 from tfx_pipeline.workdir import check_there, find_servable, newest_run
 from ulim_tf import command_line
@@ -123,16 +123,11 @@ def evaluate(*, workdir: Path, servable: Path, log: Log | None = None, config: P
 def table(found: results.Metrics) -> str:
     """All metrics for people: a line each, a column a slice; "-" where no user of a slice has such a target."""
     names = dict.fromkeys(name for of_slice in found.values() for name in of_slice)
-    rows = [["", *found], *([name, *(_figure(name, of_slice) for of_slice in found.values())] for name in names)]
+    rows = [["", *found], *([name, *(results.figure(name, of_slice[name]) if name in of_slice else "-"
+                                     for of_slice in found.values())] for name in names)]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join("  ".join([name.ljust(widths[0]), *map(str.rjust, figures, widths[1:])])
                      for name, *figures in rows)
-
-
-def _figure(name: str, of_slice: Mapping[str, float]) -> str:
-    if name not in of_slice:
-        return "-"
-    return f"{of_slice[name]:,.0f}" if name == metrics.USERS else f"{of_slice[name]:.4f}"
 
 
 def main(argv: list[str] | None = None) -> int:

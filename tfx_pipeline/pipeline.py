@@ -109,7 +109,7 @@ def create_pipeline(*, events: str, catalog: str | None, users: str | None, colu
 
     servable_validator = ServableValidator(servable, examples, config.features, config.serving)
 
-    pusher = Pusher(servable, str(serving), config.serving.versions_kept,
+    pusher = Pusher(servable, str(serving), config.serving.versions_kept, evaluator.outputs["evaluation"],
                     model_blessing=evaluator.outputs["blessing"], infra_blessing=servable_validator.outputs["blessing"])
 
     return Pipeline(

@@ -14,6 +14,8 @@ import pytest
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
+from tfx_pipeline import run_summary
+from tfx_pipeline.evaluation import results
 from tfx_pipeline.run_local import metadata_connection
 
 pytestmark = pytest.mark.e2e
@@ -78,6 +80,10 @@ def test_the_run_tells_each_step_and_pushes_one_version(pipeline_run):
     assert version.name.isdecimal() and (version / "saved_model.pb").is_file()
     assert (pipeline_run.workdir / "metadata.sqlite").is_file()
     assert f"Version {version.name} was pushed" in pipeline_run.report
+    evaluator = next(step for step in run_summary.read(metadata_connection(pipeline_run.workdir)).steps
+                     if step.name == "Evaluator")
+    recall = results.read_metrics(evaluator.outputs["evaluation"])["all"]["recall@100"]
+    assert f"| recall@100 | {recall:.4f} |" in (version / "assets.extra" / "model_card.md").read_text()
     assert "could not be made" not in pipeline_run.report
     assert "Traceback" not in pipeline_run.output
 

@@ -1,6 +1,7 @@
 """The three servables of one export: which signatures, which ops, the same answers, and what lies beside the graph."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from tensorflow.core.protobuf import saved_model_pb2
 
 import ulim_tf
-from serving import warmup
+from serving import model_card, warmup
 from serving.export import export_servable
 from tests.serving.servables import only, write_vocabularies
 from tests.serving.test_answers import (
@@ -146,6 +147,18 @@ def test_the_model_card_tells_what_it_is(folder):
         assert settings.from_dict(settings.UlimConfig, written) == CONFIG
     assert "| Kind | scann |" in card["ulim"] and "| Kind | blocked |" in card["ulim_gpu"]
     assert "finds | 1.0000 |" in card["ulim_gpu"] and "answers no items" in card["ulim_encoder"]
+
+
+def test_metrics_are_put_into_a_card_that_has_none(folder, tmp_path):
+    shutil.copytree(folder / "ulim" / "assets.extra", tmp_path / "assets.extra")
+    before = (tmp_path / "assets.extra" / "model_card.md").read_text()
+    assert "## Held-out metrics\n\nNone. A run of the pipeline measures" in before
+    model_card.add_metrics(str(tmp_path), {"recall@20": "0.2500", "users": "1,234"})
+    card = (tmp_path / "assets.extra" / "model_card.md").read_text()
+    assert ("## Held-out metrics\n\nMeans over the held-out users, who asked this servable.\n\n| | |\n|---|---|\n"
+            "| recall@20 | 0.2500 |\n| users | 1,234 |\n\n## Versions\n" in card)
+    assert card.partition("## Held-out")[0] == before.partition("## Held-out")[0]
+    assert card.partition("## Versions")[2] == before.partition("## Versions")[2]
 
 
 def test_what_is_encoded_finds_what_the_index_finds(folder, tmp_path):

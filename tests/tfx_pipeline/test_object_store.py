@@ -8,12 +8,14 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
+from serving import model_card
 from tests.serving import in_process
 from tests.serving.test_answers import ITEM_CATEGORY, exported
 from tests.tfx_pipeline import in_memory
 from tfx_pipeline.components.pusher.executor import Executor
 from tfx_pipeline.components.servable_validator import validation
 from tfx_pipeline.components.servable_validator.executor import Executor as Validator
+from tfx_pipeline.evaluation import results
 from ulim_tf.config import FeaturesConfig
 
 import tensorflow as tf  # isort: skip  after tfx_pipeline, which selects Keras 2
@@ -30,13 +32,16 @@ def test_a_push_to_an_object_store_arrives_there(store, tmp_path, monkeypatch):
     model, pushed = standard_artifacts.Model(), standard_artifacts.PushedModel()
     model.uri, pushed.uri = f"{store}/model", f"{store}/pushed"
     for folder in ("Format-Serving", "servables/ulim_gpu"):
-        for name in ("saved_model.pb", "variables/variables.index"):
-            tf.io.gfile.makedirs(f"{model.uri}/{folder}/variables")
+        for name in ("saved_model.pb", "variables/variables.index", model_card.FILE):
+            tf.io.gfile.makedirs(f"{model.uri}/{folder}/{name.rpartition('/')[0]}")
             with tf.io.gfile.GFile(f"{model.uri}/{folder}/{name}", "w") as file:
-                file.write(name)
+                file.write(model_card.NOT_MEASURED if name == model_card.FILE else name)
     destination = pusher_pb2.PushDestination(
         filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=f"{store}/serving/ulim"))
-    Executor().Do({"model": [model]}, {"pushed_model": [pushed]}, {
+    evaluation = standard_artifacts.ModelEvaluation()
+    evaluation.uri = f"{store}/evaluation"
+    monkeypatch.setattr(results, "read_metrics", {evaluation.uri: {"all": {"recall@20": 0.25}}}.__getitem__)
+    Executor().Do({"model": [model], "evaluation": [evaluation]}, {"pushed_model": [pushed]}, {
         "push_destination": proto_utils.proto_to_json(destination)})
     version = pushed.get_string_custom_property("pushed_destination")
     assert version.startswith(f"{store}/serving/ulim/") and version.rpartition("/")[2].isdecimal()
@@ -44,6 +49,8 @@ def test_a_push_to_an_object_store_arrives_there(store, tmp_path, monkeypatch):
         for name in ("saved_model.pb", "variables/variables.index"):
             with tf.io.gfile.GFile(f"{folder}/{name}") as file:
                 assert file.read() == name
+        with tf.io.gfile.GFile(f"{folder}/{model_card.FILE}") as file:
+            assert "| recall@20 | 0.2500 |" in file.read()
     assert list(tmp_path.iterdir()) == []
 
 

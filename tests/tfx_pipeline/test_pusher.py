@@ -10,12 +10,14 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
+from serving import model_card
 from tfx_pipeline.components.pusher import versions
 from tfx_pipeline.components.pusher.executor import Executor
+from tfx_pipeline.evaluation import results
 
 
-def push_model(model: Path, base: Path, archive: Path, kept: int = 5,
-               blessed: bool | None = None) -> standard_artifacts.PushedModel:
+def push_model(model: Path, base: Path, archive: Path, kept: int = 5, blessed: bool | None = None,
+               evaluation: str = "") -> standard_artifacts.PushedModel:
     """Pushes the artifact of a model; gives the pushed artifact, whose folder is to be `archive`."""
     artifact, pushed = standard_artifacts.Model(), standard_artifacts.PushedModel()
     artifact.uri, pushed.uri = str(model), str(archive)
@@ -25,6 +27,9 @@ def push_model(model: Path, base: Path, archive: Path, kept: int = 5,
     if blessed is not None:
         inputs["infra_blessing"] = [standard_artifacts.InfraBlessing()]
         inputs["infra_blessing"][0].set_int_custom_property("blessed", int(blessed))
+    if evaluation:
+        inputs["evaluation"] = [standard_artifacts.ModelEvaluation()]
+        inputs["evaluation"][0].uri = evaluation
     Executor().Do(inputs, {"pushed_model": [pushed]}, {
         "push_destination": proto_utils.proto_to_json(destination),
         "custom_config": json.dumps({"versions_kept": kept})})
@@ -78,6 +83,23 @@ def test_other_servables_are_pushed_beside_under_the_same_number(push, tmp_path)
                 "saved_model.pb").read_text() == "stock graph"
     assert ({path.name for path in (tmp_path / "ulim_gpu").iterdir()}
             == {path.name for path in (tmp_path / "base").iterdir()})
+
+
+def test_what_was_measured_is_in_the_cards_of_what_is_pushed(push, tmp_path, monkeypatch):
+    measured = {"all": {"recall@20": 0.25, "recall_over_popular@20": 1.5, "users": 1234.0}, "head categories": {}}
+    monkeypatch.setattr(results, "read_metrics", {"memory://evaluation": measured}.__getitem__)
+    folders = [tmp_path / "model" / "Format-Serving", tmp_path / "model" / "servables" / "ulim_gpu"]
+    for folder in folders:
+        (folder / "assets.extra").mkdir(parents=True)
+        (folder / "assets.extra" / "model_card.md").write_text(f"# Card\n\n{model_card.NOT_MEASURED}\n## Versions\n")
+    version = push_model(tmp_path / "model", tmp_path / "base", tmp_path / "pushed",
+                         evaluation="memory://evaluation").get_string_custom_property("pushed_version")
+    for base in ("base", "ulim_gpu"):
+        assert (tmp_path / base / version / "assets.extra" / "model_card.md").read_text() == (
+            "# Card\n\nMeans over the held-out users, who asked this servable.\n\n| | |\n|---|---|\n"
+            "| recall@20 | 0.2500 |\n| recall_over_popular@20 | 1.5000 |\n| users | 1,234 |\n\n## Versions\n")
+    for folder in folders:  # the artifact is another's
+        assert model_card.NOT_MEASURED in (folder / "assets.extra" / "model_card.md").read_text()
 
 
 def test_an_interrupted_push_leaves_no_version_and_the_next_one_tidies_up(push, tmp_path, monkeypatch):

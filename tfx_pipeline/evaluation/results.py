@@ -40,11 +40,11 @@ _CATEGORY_SLICES = {metrics.HEAD: "head categories", metrics.TAIL: "tail categor
 _IN_CATEGORIES = re.compile(rf"({metrics.POPULAR}_|{metrics.FREQUENT}_|)({metrics.HEAD}|{metrics.TAIL})_")
 
 
-def read_metrics(evaluation: Path, model: str = CANDIDATE) -> Metrics:
+def read_metrics(evaluation: str | Path, model: str = CANDIDATE) -> Metrics:
     """The metrics of a model, slice -> metric -> value, named as the module's docstring says.
 
     Args:
-        evaluation: the folder of the Evaluator's artifact `evaluation`.
+        evaluation: the folder of the Evaluator's artifact `evaluation`, or its URI.
         model: `CANDIDATE`, or `LAST_BLESSED`, the servable it was compared with, on the same users.
 
     Returns:
@@ -64,6 +64,11 @@ def read_metrics(evaluation: Path, model: str = CANDIDATE) -> Metrics:
                 ranking, categories = in_categories.groups()
                 found[_CATEGORY_SLICES[categories]][ranking + name[in_categories.end():]] = value
     return {part: found[part] for part in SLICES if part in found}
+
+
+def figure(name: str, value: float) -> str:
+    """A metric for people."""
+    return f"{value:,.0f}" if name == metrics.USERS else f"{value:.4f}"
 
 
 class Verdict(NamedTuple):
