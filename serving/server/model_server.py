@@ -30,6 +30,7 @@ _GRPC_OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),  # else a second server would share a busy port in silence
 )
+_CANCELLED_SECONDS = 5.0  # that calls may take to end, once they are cancelled
 _MOST_WAITING = 256  # requests that may hold a thread while they wait to be merged
 
 
@@ -112,8 +113,9 @@ class ModelServer:
         grpc_drained = self._grpc.stop(grace) if self._grpc else None
         if self._rest:
             self._rest.stop(grace)
-        if grpc_drained:
-            grpc_drained.wait()
+        # Without a bound, a call that neither ends nor is cancelled would keep the process for ever.
+        if grpc_drained and not grpc_drained.wait(grace + _CANCELLED_SECONDS):
+            _LOG.warning("gRPC calls did not end in %.0f s, and are left", grace + _CANCELLED_SECONDS)
         if self._batcher:
             self._batcher.stop()
         self._manager.stop()

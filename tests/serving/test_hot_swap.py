@@ -18,6 +18,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from serving.server import model_server
 from serving.server.loader import LoadedModel
 from serving.server.model_config import single_model
 from serving.server.model_server import ModelServer
@@ -309,3 +310,31 @@ def test_a_drain_under_load_answers_every_request_that_was_begun(tmp_path, monke
     assert all(map(found_the_door_closed, clients.failures)), clients.failures
     assert clients.rest_answers
     assert next(begun) == len(clients.answers) + len(clients.rest_answers)
+
+
+def test_a_call_that_never_ends_does_not_keep_the_server(tmp_path, monkeypatch):
+    begun, released = threading.Event(), threading.Event()
+
+    def stuck(*_, **__):
+        begun.set()
+        released.wait(START_SECONDS)
+        return {}
+
+    monkeypatch.setattr(LoadedModel, "predict", stuck)
+    monkeypatch.setattr(model_server, "_CANCELLED_SECONDS", 0.1)
+    publish(tmp_path / "ulim", 1, ToyServable(1).save)
+    port = free_port()
+    server = ModelServer(single_model("ulim", str(tmp_path / "ulim")), port)
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}", CONNECT_OFTEN) as channel:
+        grpc.channel_ready_future(channel).result(START_SECONDS)
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = "ulim"
+        call = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request)
+        assert begun.wait(START_SECONDS)
+        stopping = threading.Thread(target=server.stop, args=[0.1])
+        stopping.start()
+        stopping.join(30)
+        assert not stopping.is_alive() and not released.is_set()
+        released.set()
+        assert call.exception()
