@@ -113,20 +113,22 @@ def newest_record(workdir) -> Record:
 
 def test_a_new_version_with_the_new_catalogue(workdir, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(validation, "serve", in_process.serve)
-    rows = [*CHANGED.to_csv(index=False).splitlines(), "item 40", "no category,"]
+    header, *good = CHANGED.to_csv(index=False).splitlines()
+    rows = [header, "item 6,category 5", *good, "item 40", "no category,"]  # the later row of item 6 counts
     (tmp_path / "products.csv").write_text("\n".join(rows) + "\n")
     (workdir / "serving" / "ulim" / "7").mkdir(parents=True)
     assert run(workdir, tmp_path / "products.csv") == 0
     before, version = versions(workdir)
     assert before.name == "7" and int(version.name) > 7
     told = capsys.readouterr().out
-    assert "2 of 42 rows of --catalog" in told and "1 wrong number of columns, 1 missing category_id" in told
+    assert "2 of 43 rows of --catalog" in told and "1 wrong number of columns, 1 missing category_id" in told
     assert "40 items can be answered: 1 are new, 0 have another category than in training\n" in told
-    assert "1 trained items are not answered any more\nweights unchanged, sha256 " in told
+    assert ("1 trained items are not answered any more\n1 rows were overruled by a later row of the same item\n"
+            "weights unchanged, sha256 ") in told
     assert "[1/4] CatalogExampleGen\n" in told and told.splitlines()[-1] == f"pushed {version}"
     assert (workdir / "rejected" / "refresh.csv").read_text() == (
-        f"file,row,reason,raw\n{tmp_path}/products.csv,41,wrong number of columns,item 40\n"
-        f'{tmp_path}/products.csv,42,missing category_id,'
+        f"file,row,reason,raw\n{tmp_path}/products.csv,42,wrong number of columns,item 40\n"
+        f'{tmp_path}/products.csv,43,missing category_id,'
         '"{""item_id"": ""no category"", ""category_id"": """"}"\n')
     states, inputs, outputs = newest_record(workdir)
     assert states == dict.fromkeys(["CatalogExampleGen", "IndexRefresher", "ServableValidator", "Pusher"], "COMPLETE")

@@ -4,7 +4,6 @@ import ulim_tf  # noqa: F401  isort: skip  selects Keras 2 before TensorFlow is 
 
 import json
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -14,6 +13,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from tfx_pipeline import servables
+from tfx_pipeline.catalog_split import item_categories
 from tfx_pipeline.components.servable_validator import validation
 from tfx_pipeline.config import PushConfig
 from ulim_tf import features
@@ -36,7 +36,7 @@ class Executor(base_executor.BaseExecutor):
                             latency_budget_ms=exec_properties[LATENCY_BUDGET_MS])
         found = validation.validate_all(
             servables.found(artifact_utils.get_single_uri(input_dict[MODEL])),
-            FeaturesConfig(**json.loads(exec_properties[FEATURES])), lambda: _items(sorted(files)), config,
+            FeaturesConfig(**json.loads(exec_properties[FEATURES])), item_categories(sorted(files)).items, config,
             progress=lambda what: print(f"    {what}", flush=True))
         for fault in found.faults():
             print(f"    not blessed: {fault}", flush=True)
@@ -48,11 +48,3 @@ def _mark(blessing: types.Artifact, blessed: bool) -> None:
     """Says in an InfraBlessing whether the servable may be pushed."""
     io_utils.write_string_file(os.path.join(blessing.uri, "INFRA_BLESSED" if blessed else "INFRA_NOT_BLESSED"), "")
     blessing.set_int_custom_property("blessed", int(blessed))
-
-
-def _items(files: list[str]) -> Iterator[tuple[bytes, bytes]]:
-    """Each item of the split `catalog`, as it was before Transform, and its category."""
-    for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
-        stored = tf.train.Example.FromString(record).features.feature
-        yield from zip(stored[features.CATALOG_ITEM].bytes_list.value,
-                       stored[features.CATALOG_CATEGORY].bytes_list.value)
