@@ -15,14 +15,12 @@ import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before Ten
 
 import argparse
 import logging
-import signal
 import sys
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from serving.server import batching, metrics, model_config, text_configs, tls
+from serving.server import batching, metrics, model_config, stop_signal, text_configs, tls
 from serving.server.config_file import ConfigFile
 from serving.server.errors import ServingError, invalid
 from serving.server.flags import parser
@@ -45,9 +43,11 @@ def command(flags: argparse.Namespace) -> int:
         print("error: --model_base_path or --model_config_file must say what to serve", file=sys.stderr)
         return 2
     _log_to_streams()
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    with stop_signal.awaited() as wait_for_stop:
+        return _serve(flags, wait_for_stop)
+
+
+def _serve(flags: argparse.Namespace, wait_for_stop: Callable[[], None]) -> int:
     file = flags.model_config_file
     try:
         server = ModelServer(
@@ -69,7 +69,7 @@ def command(flags: argparse.Namespace) -> int:
     server.start()
     if file and flags.model_config_file_poll_wait_seconds > 0:
         following.start()
-    stopping.wait()
+    wait_for_stop()
     server.stop()
     following.stop()
     return 0

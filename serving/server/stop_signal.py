@@ -1,0 +1,34 @@
+"""SIGTERM and SIGINT as what a server waits for."""
+
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextlib.contextmanager
+def awaited() -> Iterator[Callable[[], None]]:
+    """Yields a function that returns once a signal has come, be it before the call. While entered, a signal does
+    nothing else. For the main thread.
+
+    A `threading.Event` that a handler sets would not do: handlers run in the main thread, which may hold the event's
+    lock, and only when it goes on, which it does not where the system gives the signal to another thread. What
+    Python's own C handler writes to a socket wakes its reader in any case.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    handlers = [(number, signal.signal(number, lambda *_: None)) for number in _SIGNALS]
+    wakeup_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    with reader, writer:
+        try:
+            yield lambda: _wait(reader)
+        finally:
+            signal.set_wakeup_fd(wakeup_fd)
+            for number, handler in handlers:
+                signal.signal(number, handler)
+
+
+def _wait(reader: socket.socket) -> None:
+    reader.recv(1)
