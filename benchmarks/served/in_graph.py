@@ -46,23 +46,6 @@ def time_calls(directory: str, asked: Sequence[Sequence[Mapping[str, np.ndarray]
     return timings
 
 
-def time_in_turns(asked: Sequence[tuple[str, Sequence[Mapping[str, np.ndarray]]]], calls: int) -> list[Timing]:
-    """Loads several servables and calls them in turns, one call after the other.
-
-    Args:
-        asked: for each timing, the folder that holds saved_model.pb, and the calls' inputs, taken in turn.
-        calls: that are timed, each.
-    """
-    models = {directory: LoadedModel(directory) for directory, _ in asked}
-    ms: list[list[float]] = [[] for _ in asked]
-    for number in range(_WARM_UP + calls):
-        for (directory, inputs), own in zip(asked, ms):
-            own.append(_call(models[directory], inputs[number % len(inputs)]))
-    for model in models.values():
-        model.close()
-    return [Timing(own[_WARM_UP:], _peak_mib()) for own in ms]
-
-
 def _call(model: LoadedModel, inputs: Mapping[str, np.ndarray]) -> float:
     """Milliseconds."""
     start = time.perf_counter()

@@ -17,8 +17,8 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServic
 
 from serving.server.process import serve
 
-_START_SECONDS = 300
-_ANY_SIZE = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+START_SECONDS = 300
+ANY_SIZE = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 
 class Load(NamedTuple):
@@ -55,7 +55,7 @@ def ask(base_path: Path, loads: Sequence[Load], seconds: float, warm_up_seconds:
         flags: of the server, beside what it needs.
     """
     start = time.perf_counter()
-    with serve(base_path, _START_SECONDS, subprocess.DEVNULL, flags=flags) as target:
+    with serve(base_path, START_SECONDS, subprocess.DEVNULL, flags=flags) as target:
         started = time.perf_counter() - start
         answers = [_ask(target, load, seconds, warm_up_seconds) for load in loads]
     return Served(started, answers, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
@@ -64,7 +64,7 @@ def ask(base_path: Path, loads: Sequence[Load], seconds: float, warm_up_seconds:
 def _ask(target: str, load: Load, seconds: float, warm_up_seconds: float) -> Answers:
     first = time.perf_counter() + warm_up_seconds
     last = first + seconds
-    with grpc.insecure_channel(target, options=_ANY_SIZE) as channel:
+    with grpc.insecure_channel(target, options=ANY_SIZE) as channel:
         predict = PredictionServiceStub(channel).Predict
 
         def client(number: int) -> list[float]:
