@@ -154,9 +154,10 @@ def measure_in_turns(scenarios: Sequence[str], cache: Path, calls: int = _CALLS)
         calls: of each that are timed.
     """
     log = servables.event_log(SCENARIOS[scenarios[0]][1])
+    bases = {scenario: _alone(servables.ready, SCENARIOS[scenario][1], cache) for scenario in scenarios}
 
     def rows(named: Callable[[str], str], chosen: Sequence[tuple[str, str, int]]) -> list[Row]:
-        asked = [in_turns.Asked(path, _alone(servables.ready, SCENARIOS[scenario][1], cache), [
+        asked = [in_turns.Asked(path, bases[scenario], [
             one for seed in range(_DIFFERENT) for one in requests.histories(log, 1, length, seed)])
             for scenario, path, length in chosen]
         timings = _alone(in_turns.time_calls, asked, calls, _TURN)

@@ -2,9 +2,10 @@
 
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
+import functools
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from serving import contract
 from serving.server.loader import LoadedModel
 
-_WARM_UP = 20
+WARM_UP = 20
 _LEAST_CALLS = 30
 
 
@@ -37,19 +38,20 @@ def time_calls(directory: str, asked: Sequence[Sequence[Mapping[str, np.ndarray]
     timings = []
     for inputs in asked:
         ms: list[float] = []
-        for number in range(_WARM_UP + calls):
-            ms.append(_call(model, inputs[number % len(inputs)]))
-            if len(ms) >= _WARM_UP + _LEAST_CALLS and sum(ms) > 1000 * seconds:
+        for number in range(WARM_UP + calls):
+            one = inputs[number % len(inputs)]
+            ms.append(milliseconds(functools.partial(model.predict, contract.SIGNATURE_RECOMMEND, one)))
+            if len(ms) >= WARM_UP + _LEAST_CALLS and sum(ms) > 1000 * seconds:
                 break
-        timings.append(Timing(ms[_WARM_UP:], _peak_mib()))
+        timings.append(Timing(ms[WARM_UP:], _peak_mib()))
     model.close()
     return timings
 
 
-def _call(model: LoadedModel, inputs: Mapping[str, np.ndarray]) -> float:
-    """Milliseconds."""
+def milliseconds(call: Callable[[], object]) -> float:
+    """What a call takes."""
     start = time.perf_counter()
-    model.predict(contract.SIGNATURE_RECOMMEND, inputs)
+    call()
     return 1000 * (time.perf_counter() - start)
 
 

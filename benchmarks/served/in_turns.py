@@ -3,9 +3,9 @@
 import ulim_tf.quiet  # noqa: F401  isort: skip  also selects Keras 2 before TensorFlow is imported
 
 import contextlib
+import functools
 import resource
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ import grpc
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
 from benchmarks.served import requests
-from benchmarks.served.in_graph import Timing
+from benchmarks.served.in_graph import WARM_UP, Timing, milliseconds
 from benchmarks.served.over_grpc import ANY_SIZE, START_SECONDS
 from serving import contract
 from serving.client import History
@@ -22,7 +22,6 @@ from serving.server.loader import LoadedModel
 from serving.server.process import serve
 
 GRAPH, GRPC = "graph", "grpc"
-_WARM_UP = 20
 
 _Call = Callable[[int], object]  # of which request
 
@@ -47,12 +46,13 @@ def time_calls(asked: Sequence[Asked], calls: int, turn: int) -> list[Timing]:
     ms: list[list[float]] = [[] for _ in asked]
     with contextlib.ExitStack() as stack:
         callers = _callers(asked, stack)
-        for first in range(0, _WARM_UP + calls, turn):
+        for first in range(0, WARM_UP + calls, turn):
             for call, own in zip(callers, ms):
-                own += [_timed(call, number) for number in range(first, min(first + turn, _WARM_UP + calls))]
+                own += [milliseconds(functools.partial(call, number))
+                        for number in range(first, min(first + turn, WARM_UP + calls))]
     peaks = {path: resource.getrusage(who).ru_maxrss / 1024
              for path, who in ((GRAPH, resource.RUSAGE_SELF), (GRPC, resource.RUSAGE_CHILDREN))}
-    return [Timing(own[_WARM_UP:], peaks[one.path]) for one, own in zip(asked, ms)]
+    return [Timing(own[WARM_UP:], peaks[one.path]) for one, own in zip(asked, ms)]
 
 
 def _callers(asked: Sequence[Asked], stack: contextlib.ExitStack) -> list[_Call]:
@@ -82,10 +82,3 @@ def _in_graph(model: LoadedModel, histories: Sequence[History]) -> _Call:
 def _over_grpc(stub: PredictionServiceStub, histories: Sequence[History]) -> _Call:
     protos = [requests.proto([one]) for one in histories]
     return lambda number: stub.Predict(protos[number % len(protos)])
-
-
-def _timed(call: _Call, number: int) -> float:
-    """Milliseconds."""
-    start = time.perf_counter()
-    call(number)
-    return 1000 * (time.perf_counter() - start)

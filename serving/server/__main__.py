@@ -47,7 +47,7 @@ def command(flags: argparse.Namespace) -> int:
         return _serve(flags, wait_for_stop)
 
 
-def _serve(flags: argparse.Namespace, wait_for_stop: Callable[[], None]) -> int:
+def _serve(flags: argparse.Namespace, wait_for_stop: Callable[[], object]) -> int:
     file = flags.model_config_file
     try:
         server = ModelServer(

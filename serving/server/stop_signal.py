@@ -1,6 +1,7 @@
 """SIGTERM and SIGINT as what a server waits for."""
 
 import contextlib
+import functools
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextlib.contextmanager
-def awaited() -> Iterator[Callable[[], None]]:
+def awaited() -> Iterator[Callable[[], object]]:
     """Yields a function that returns once a signal has come, be it before the call. While entered, a signal does
     nothing else. For the main thread.
 
@@ -23,12 +24,8 @@ def awaited() -> Iterator[Callable[[], None]]:
     wakeup_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     with reader, writer:
         try:
-            yield lambda: _wait(reader)
+            yield functools.partial(reader.recv, 1)
         finally:
             signal.set_wakeup_fd(wakeup_fd)
             for number, handler in handlers:
                 signal.signal(number, handler)
-
-
-def _wait(reader: socket.socket) -> None:
-    reader.recv(1)
